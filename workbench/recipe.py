@@ -1,0 +1,609 @@
+"""Recipes: strict YAML files, one a run, whose defaults live in the dataclasses below.
+
+A file states its ``kind``, its ``name``, in ``why`` the question it answers, and what differs from
+the defaults. A key or a value that the dataclasses do not know is refused with its line and the
+nearest right one, because a mistyped key that silently becomes a default ruins an experiment.
+"""
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+
+from workbench import languages
+from workbench.errors import UserError, nearest
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where documents come from, and how they are split."""
+
+    sources: list[str] = field(default_factory=lambda: ["starter"])
+    """``starter``, a file, a glob, a folder laid out as a hub data set, ``hub:owner/name@rev``."""
+    languages: list[str] = field(default_factory=lambda: ["all"])
+    """Codes, names, a status such as ``official``, or ``all``."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Our field to the source's column, where the source is not a known data set."""
+    configs: dict[str, str] = field(default_factory=dict)
+    """Language to the configuration of a hub data set, where the source is not a known one."""
+    language: str = ""
+    """Language of sources that do not say it themselves."""
+    licence: str = ""
+    """Licence of sources that do not say it themselves."""
+    bytes_per_language: int = 0
+    """Read at most so many bytes of UTF-8 text a language; 0 reads everything."""
+    validation: float = 0.1
+    """Share of documents, by hash of their id, held out to look at while training."""
+    test: float = 0.1
+    """Share of documents, by hash of their id, held out for evaluation."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.sources), "sources is empty; name at least one, such as 'starter'")
+        languages.select(self.languages)
+        if self.language:
+            languages.get(self.language)
+        for word in self.configs:
+            languages.get(word)
+        unknown = [name for name in self.columns if name not in DOCUMENT_FIELDS]
+        if unknown:
+            raise UserError(
+                f"columns names no document field {unknown[0]!r}"
+                f"{nearest(unknown[0], DOCUMENT_FIELDS)}; "
+                f"the fields are {', '.join(DOCUMENT_FIELDS)}"
+            )
+        _require(
+            self.bytes_per_language >= 0,
+            f"bytes_per_language must not be negative, it is {self.bytes_per_language}",
+        )
+        for name in ("validation", "test"):
+            share = getattr(self, name)
+            _require(0 <= share < 1, f"{name} must be a share from 0 to below 1, it is {share}")
+        _require(
+            self.validation + self.test < 1,
+            f"validation and test leave nothing to train on: {self.validation} + {self.test}",
+        )
+
+
+DOCUMENT_FIELDS = ("id", "text", "lang", "script", "source", "licence", "url")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A byte-level BPE vocabulary."""
+
+    size: int = 4096
+    """Number of tokens, the 256 bytes and the special tokens included."""
+    bytes_per_language: int = 1_000_000
+    """Every language gives at most so much text, so that none crowds out the others."""
+    min_frequency: int = 2
+    """A merge must be seen so often."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 300, f"size must be at least 300 (256 bytes first), not {self.size}")
+        _require(
+            self.bytes_per_language > 0,
+            f"bytes_per_language must be positive, it is {self.bytes_per_language}",
+        )
+        _require(
+            self.min_frequency > 0, f"min_frequency must be positive, it is {self.min_frequency}"
+        )
+
+
+ModelSize = Literal["nano", "micro", "mini", "small", "base", "medium", "large", "prelude-9b"]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How training sequences are drawn from the languages."""
+
+    strategy: Literal["natural", "uniform", "temperature", "weights"] = "temperature"
+    """In proportion to size, all alike, size to the power of ``exponent``, or as ``weights``."""
+    exponent: float = 0.5
+    """Of ``temperature``: 1 is natural, 0 is uniform."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Of ``weights``: language to relative weight; a language left out gets nothing."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.exponent <= 1, f"exponent must be from 0 to 1, it is {self.exponent}")
+        for word, weight in self.weights.items():
+            languages.get(word)
+            _require(weight >= 0, f"weights.{word} must not be negative, it is {weight}")
+        if self.strategy == "weights":
+            _require(
+                sum(self.weights.values()) > 0,
+                "strategy 'weights' needs weights, such as {mt: 2, en: 1}",
+            )
+        else:
+            _require(
+                not self.weights, f"weights are given, but strategy {self.strategy!r} ignores them"
+            )
+
+
+@dataclass(frozen=True)
+class Training:
+    """The one loop, for pretraining and for adapters."""
+
+    steps: int = 300
+    """Optimizer steps."""
+    batch: int = 16
+    """Sequences a step and process, before accumulation."""
+    sequence: int = 256
+    """Tokens a sequence."""
+    accumulation: int = 1
+    """Batches whose gradients are added up before a step."""
+    learning_rate: float = 3e-3
+    schedule: Literal["cosine", "wsd"] = "wsd"
+    """Cosine to ``final_rate``, or warm-up, stable and linear decay (arXiv 2404.06395)."""
+    warmup: int = 20
+    """Steps over which the rate rises from 0."""
+    decay: float = 0.2
+    """Of ``wsd``: the last share of steps, over which the rate falls."""
+    final_rate: float = 0.0
+    """The rate at the end, as a share of ``learning_rate``."""
+    weight_decay: float = 0.1
+    """On matrices; norms and biases are never decayed."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+    """Gradients are scaled down to this norm."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto`` times both on this machine and records which it took."""
+    validate_every: int = 50
+    """Steps between two measures of validation bits per byte."""
+    validation_documents: int = 16
+    """Documents a language that such a measure reads."""
+    checkpoint_every: int = 100
+    """Steps between two checkpoints."""
+    keep_checkpoints: int = 2
+    """Older ones are removed; at least two are kept, so that a damaged one is no loss."""
+    bad_steps: int = 10
+    """Stop after so many steps in a row whose loss or gradient was not finite."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch",
+            "accumulation",
+            "validate_every",
+            "validation_documents",
+            "checkpoint_every",
+            "bad_steps",
+        ):
+            value = getattr(self, name)
+            _require(value >= 1, f"{name} must be at least 1, it is {value}")
+        _require(self.sequence >= 8, f"sequence must be at least 8 tokens, it is {self.sequence}")
+        _require(self.warmup >= 0, f"warmup must not be negative, it is {self.warmup}")
+        _require(
+            self.keep_checkpoints >= 2,
+            f"keep_checkpoints must be at least 2, it is {self.keep_checkpoints}",
+        )
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            _require(value > 0, f"{name} must be positive, it is {value}")
+        for name in ("decay", "final_rate", "beta1", "beta2"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"{name} must be from 0 to 1, it is {value}")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (arXiv 2106.09685)."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    """The update is scaled by ``alpha / rank``."""
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    """``all-linear``, or a regular expression over the names of modules, as PEFT takes it."""
+
+    def __post_init__(self) -> None:
+        _require(self.rank >= 1, f"rank must be at least 1, it is {self.rank}")
+        _require(self.alpha > 0, f"alpha must be positive, it is {self.alpha}")
+        _require(0 <= self.dropout < 1, f"dropout must be from 0 to below 1, it is {self.dropout}")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How text is drawn from a model."""
+
+    max_new_tokens: int = 48
+    temperature: float = 0.8
+    """0 always takes the likeliest token."""
+    top_k: int = 50
+    """Draw from the so many likeliest tokens; 0 draws from all."""
+    top_p: float = 1.0
+    """Draw from the smallest set of tokens with this probability together (arXiv 1904.09751)."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _require(
+            1 <= self.max_new_tokens <= 4096,
+            f"max_new_tokens must be from 1 to 4096, it is {self.max_new_tokens}",
+        )
+        _require(
+            0 <= self.temperature <= 10, f"temperature must be 0 to 10, it is {self.temperature}"
+        )
+        _require(self.top_k >= 0, f"top_k must not be negative, it is {self.top_k}")
+        _require(0 < self.top_p <= 1, f"top_p must be above 0 and up to 1, it is {self.top_p}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every recipe says."""
+
+    kind: ClassVar[str]
+    name: str
+    """The run's folder is ``runs/<kind>/<name>``."""
+    why: str
+    """The question that the run answers."""
+
+    def __post_init__(self) -> None:
+        _require(
+            NAME_PATTERN.fullmatch(self.name) is not None,
+            f"name may hold letters, digits, '.', '_' and '-', it is {self.name!r}",
+        )
+        _require(bool(self.why.strip()), "why is empty; state the question that the run answers")
+
+    @property
+    def needs(self) -> list[str]:
+        """The runs that this one builds upon, as ``kind/name``."""
+        return []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved recipe, defaults included, as plain values."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+    def to_yaml(self) -> str:
+        """Return the resolved recipe as YAML that :func:`load` reads back to an equal one."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRecipe(Recipe):
+    """Look at text before spending time on it."""
+
+    kind: ClassVar[str] = "inspect"
+    data: Data = field(default_factory=Data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerRecipe(Recipe):
+    """Learn a vocabulary."""
+
+    kind: ClassVar[str] = "tokenizer"
+    data: Data = field(default_factory=Data)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe(Recipe):
+    """Train a model from nothing."""
+
+    kind: ClassVar[str] = "pretrain"
+    tokenizer: str
+    """A tokenizer run, ``tokenizer/<name>``, or a ``tokenizer.json``."""
+    model: ModelSize = "nano"
+    data: Data = field(default_factory=Data)
+    mix: Mix = field(default_factory=Mix)
+    train: Training = field(default_factory=Training)
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([self.tokenizer])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRecipe(Recipe):
+    """Train one LoRA adapter a language on a frozen base."""
+
+    kind: ClassVar[str] = "adapt"
+    base: str
+    """A pretraining run, ``pretrain/<name>``, a model folder, or ``hub:owner/name@revision``."""
+    data: Data = field(default_factory=Data)
+    lora: Lora = field(default_factory=Lora)
+    train: Training = field(
+        default_factory=lambda: Training(
+            steps=20, batch=4, warmup=2, weight_decay=0.0, validate_every=20, checkpoint_every=20
+        )
+    )
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([self.base])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRecipe(Recipe):
+    """Measure a base and its adapters alike in every language."""
+
+    kind: ClassVar[str] = "evaluate"
+    base: str
+    adapters: str = ""
+    """An adaptation run, ``adapt/<name>``; empty measures the base alone."""
+    data: Data = field(default_factory=Data)
+    split: Literal["train", "validation", "test"] = "test"
+    documents: int = 200
+    """At most so many documents a language."""
+    resamples: int = 1000
+    """Bootstrap resamples of documents behind each interval."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.documents >= 1, f"documents must be at least 1, it is {self.documents}")
+        _require(self.resamples >= 100, f"resamples must be at least 100, it is {self.resamples}")
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([self.base, self.adapters])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRecipe(Recipe):
+    """Let a base and its adapters continue the same prompts with the same seeds."""
+
+    kind: ClassVar[str] = "compare"
+    base: str
+    adapters: str = ""
+    languages: list[str] = field(default_factory=lambda: ["all"])
+    prompts: int = 1
+    """So many prompts a language, from the starter corpus's library."""
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        languages.select(self.languages)
+        _require(self.prompts >= 1, f"prompts must be at least 1, it is {self.prompts}")
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([self.base, self.adapters])
+
+
+KINDS: dict[str, type[Recipe]] = {
+    recipe.kind: recipe
+    for recipe in (
+        InspectRecipe,
+        TokenizerRecipe,
+        PretrainRecipe,
+        AdaptRecipe,
+        EvaluateRecipe,
+        CompareRecipe,
+    )
+}
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe in ``path``, with ``overrides`` such as ``train.steps=50`` applied.
+
+    Raises:
+        UserError: the file is missing or no YAML, or says something that no recipe of its kind
+            knows; the message names file, line, key and the nearest right one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = [str(entry) for entry in path.parent.glob("*.yaml")]
+        raise UserError(f"no recipe at {path}{nearest(str(path), siblings)}") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{path}: not readable as UTF-8 text: {fault}") from None
+    return parse(text, overrides, origin=str(path))
+
+
+def parse(text: str, overrides: Sequence[str] = (), origin: str = "recipe") -> Recipe:
+    """Build a recipe from YAML ``text``; ``origin`` is what messages call it."""
+    try:
+        node = yaml.compose(text, Loader=_StrictLoader)
+        content = yaml.load(text, Loader=_StrictLoader)
+    except yaml.MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        raise UserError(f"{origin}:{line}: not YAML: {fault.problem}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{origin}: a recipe is a mapping that begins with 'kind: ...'")
+    lines = dict(_lines(node))
+    for override in overrides:
+        _override(content, lines, override)
+    return from_dict(content, lines, origin)
+
+
+def from_dict(
+    content: dict[str, Any], lines: dict[str, str] | None = None, origin: str = "recipe"
+) -> Recipe:
+    """Build a recipe from plain values; ``lines`` maps dotted keys to where they were said."""
+    content = dict(content)
+    lines = lines or {}
+    kind = content.pop("kind", None)
+    if kind is None:
+        raise UserError(f"{origin}: 'kind' is missing; it is one of {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        where = _place(origin, lines, "kind")
+        raise UserError(
+            f"{where}: unknown kind {kind!r}{nearest(str(kind), KINDS)}; "
+            f"it is one of {', '.join(KINDS)}"
+        )
+    made: Recipe = _build(KINDS[kind], content, "", lines, origin)
+    return made
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML 1.2's plain values: ``no`` stays Norwegian, ``3e-4`` is a number, keys are unique."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+"),
+    list("-+0123456789."),
+)
+
+
+def _lines(node: yaml.Node | None, prefix: str = "") -> list[tuple[str, str]]:
+    """Return the dotted keys below ``node``, each with the line on which it stands."""
+    found: list[tuple[str, str]] = []
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            dotted = f"{prefix}{key.value}"
+            found.append((dotted, str(key.start_mark.line + 1)))
+            found.extend(_lines(value, f"{dotted}."))
+    return found
+
+
+def _override(content: dict[str, Any], lines: dict[str, str], override: str) -> None:
+    """Set one ``a.b=value`` in ``content``; the dataclasses check it later like any other."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise UserError(f"override {override!r} is not of the form key=value")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader) if text else ""
+    except yaml.YAMLError:
+        value = text
+    *parents, last = dotted.split(".")
+    here = content
+    for parent in parents:
+        below = here.get(parent)
+        if below is None:
+            below = {}
+        if not isinstance(below, dict):
+            raise UserError(f"override {override!r}: {parent!r} is a value, it has no keys below")
+        here[parent] = dict(below)
+        here = here[parent]
+    here[last] = value
+    lines[dotted] = f"override {override!r}"
+
+
+def _place(origin: str, lines: dict[str, str], dotted: str) -> str:
+    line = lines.get(dotted, "")
+    if line.startswith("override"):
+        return line
+    return f"{origin}:{line}" if line else origin
+
+
+def _build(
+    cls: type[Any], content: dict[str, Any], prefix: str, lines: dict[str, str], origin: str
+) -> Any:
+    """Make the dataclass ``cls`` from ``content``, refusing every key it does not have."""
+    hints = typing.get_type_hints(cls)
+    fields = {entry.name: entry for entry in dataclasses.fields(cls)}
+    for key in content:
+        if key not in fields:
+            where = _place(origin, lines, f"{prefix}{key}")
+            raise UserError(
+                f"{where}: unknown key {prefix + str(key)!r}{nearest(str(key), fields)}; "
+                f"known here: {', '.join(fields)}"
+            )
+    missing = [
+        name
+        for name, entry in fields.items()
+        if name not in content
+        and entry.default is dataclasses.MISSING
+        and entry.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UserError(f"{origin}: the key {prefix + missing[0]!r} is missing")
+    values = {}
+    for key, value in content.items():
+        where = _place(origin, lines, f"{prefix}{key}")
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise UserError(f"{where}: {prefix}{key} has keys of its own, not {value!r}")
+            defaults = fields[key].default_factory
+            base = dataclasses.asdict(defaults()) if callable(defaults) else {}
+            section = typing.cast(type[Any], hint)
+            values[key] = _build(section, {**base, **value}, f"{prefix}{key}.", lines, origin)
+        else:
+            values[key] = _convert(value, hint, f"{prefix}{key}", where)
+    try:
+        return cls(**values)
+    except UserError as fault:
+        word = str(fault).split(" ", 1)[0]
+        where = _place(origin, lines, f"{prefix}{word}")
+        if where == origin:
+            where = _place(origin, lines, prefix.rstrip("."))
+        raise UserError(f"{where}: {prefix}{fault}") from None
+
+
+def _convert(value: Any, hint: Any, dotted: str, where: str) -> Any:
+    """Return ``value`` as the type ``hint`` says, without guessing: an int may serve as float."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise UserError(
+                f"{where}: {dotted} is {value!r}{nearest(str(value), choices)}; "
+                f"it is one of {', '.join(choices)}"
+            )
+        return value
+    if origin is list:
+        (item,) = typing.get_args(hint)
+        if isinstance(value, str) and item is str:
+            # One source or language may be given bare, as on a command line.
+            return [value]
+        if not isinstance(value, list):
+            raise UserError(f"{where}: {dotted} is a list, not {value!r}")
+        return [_convert(entry, item, f"{dotted}[{n}]", where) for n, entry in enumerate(value)]
+    if origin is dict:
+        _, item = typing.get_args(hint)
+        if not isinstance(value, dict):
+            raise UserError(f"{where}: {dotted} is a mapping, not {value!r}")
+        return {
+            str(key): _convert(entry, item, f"{dotted}.{key}", where)
+            for key, entry in value.items()
+        }
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise UserError(f"{where}: {dotted} is {_named(hint)}, not {_named(type(value))}: {value!r}")
+    return value
+
+
+def _named(kind: Any) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+        list: "a list",
+        dict: "a mapping",
+        types.NoneType: "nothing",
+    }
+    return names.get(kind, str(kind))
+
+
+def _runs_among(references: Sequence[str]) -> list[str]:
+    """Return those ``references`` that name a run (``kind/name``) rather than a file or the hub."""
+    return [
+        reference
+        for reference in references
+        if reference.split("/")[0] in KINDS and reference.count("/") == 1
+    ]
