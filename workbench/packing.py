@@ -1,0 +1,287 @@
+"""Text becomes tokens once, and lies in memory-mapped shards from then on.
+
+One shard holds one language's documents of one split, one after the other, each followed by the
+end token; beside it stand where each document ends and how many bytes of text it had. A pack is
+named after what it was made from, so that pretraining, adaptation and evaluation share it. It is
+derived data: deleting ``runs/tokens`` loses nothing but time.
+
+Training sequences are cut from a shard without regard to documents, so no token is lost or
+padded; the price is that a sequence may begin in the middle of a document.
+"""
+
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerFast
+
+from workbench import corpus, tokenizer
+from workbench import run as runs
+from workbench.errors import UserError
+from workbench.recipe import Data, Mix
+
+BATCH_BYTES = 2 * 2**20
+BATCH_DOCUMENTS = 512
+CACHE = "tokens"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One language's tokens of one split."""
+
+    tokens: npt.NDArray[Any]
+    """All documents, each with its end token; uint16 or uint32."""
+    ends: npt.NDArray[np.int64]
+    """For each document, the position after its end token."""
+    sizes: npt.NDArray[np.int64]
+    """For each document, its length in bytes of UTF-8."""
+
+    def document(self, number: int) -> npt.NDArray[np.int64]:
+        """Return a document's token ids without the end token, shape ``(tokens,)``."""
+        start = 0 if number == 0 else int(self.ends[number - 1])
+        return np.asarray(self.tokens[start : int(self.ends[number]) - 1], dtype=np.int64)
+
+
+class Pack:
+    """A folder of shards with the facts that belong into a run's record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts: dict[str, Any] = runs.read_json(folder / "facts.json")
+
+    @property
+    def tags(self) -> list[str]:
+        """The languages that have training text, in the registry's order."""
+        return [tag for tag, counts in self.facts["tokens"].items() if counts["train"]]
+
+    def shard(self, tag: str, split: str) -> Shard:
+        """Open a shard; one without documents is empty."""
+        stem = self.folder / f"{tag}.{split}"
+        ends = np.fromfile(f"{stem}.ends", dtype=np.int64) if Path(f"{stem}.ends").exists() else []
+        kind = np.dtype(self.facts["dtype"])
+        if not len(ends):
+            nothing = np.empty(0, dtype=np.int64)
+            return Shard(np.empty(0, dtype=kind), nothing, nothing)
+        tokens = np.memmap(f"{stem}.tokens", dtype=kind, mode="r")
+        return Shard(tokens, np.asarray(ends), np.fromfile(f"{stem}.sizes", dtype=np.int64))
+
+
+def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack:
+    """Return the pack of ``data``, made now unless there is one already, and tell the record.
+
+    Raises:
+        UserError: the sources hold no document in the chosen languages, or none to train on.
+    """
+    sources = corpus.describe(corpus.resolve(data))
+    asked = {
+        "data": {name: value for name, value in vars(data).items()},
+        "sources": sources,
+        "tokenizer": tokenizer.fingerprint(tokenizer_),
+    }
+    folder = runs.root() / CACHE / runs.text_hash(asked)
+    if not (folder / "facts.json").exists():
+        _make(run, folder, data, tokenizer_)
+    made = Pack(folder)
+    if (folder / runs.QUARANTINE).exists():
+        shutil.copyfile(folder / runs.QUARANTINE, run.path / runs.QUARANTINE)
+    run.used_data(sources)
+    run.happened(
+        pack=folder.name,
+        documents=made.facts["documents"],
+        text_bytes=made.facts["bytes"],
+        tokens_packed=made.facts["tokens"],
+        faults=made.facts["faults"],
+    )
+    return made
+
+
+def _make(
+    run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokenizerFast
+) -> None:
+    """Write the shards beside the final folder, and move them there in one piece at the end."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    faults = corpus.Faults(temporary / runs.QUARANTINE)
+    progress = runs.Progress(f"packing for {run.reference}")
+    with runs.told_when_full(temporary):
+        temporary.mkdir(parents=True)
+        try:
+            writer = _Writer(temporary, tokenizer_)
+            for document in corpus.read(data, faults):
+                writer.add(document, corpus.split_of(document.id, data))
+                progress.update(f"{writer.total():,} documents")
+            writer.flush()
+            faults.close()
+            _refuse_if_empty(run, writer, faults)
+            runs.write_json(temporary / "facts.json", writer.facts() | {"faults": faults.summary()})
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        finally:
+            if (temporary / runs.QUARANTINE).exists():
+                shutil.copyfile(temporary / runs.QUARANTINE, run.path / runs.QUARANTINE)
+            shutil.rmtree(temporary, ignore_errors=True)
+    progress.done(f"{writer.total():,} documents, {faults.total:,} set aside")
+
+
+def _refuse_if_empty(run: runs.Run, writer: "_Writer", faults: corpus.Faults) -> None:
+    if writer.total():
+        return
+    told = f"; {faults.total} could not be read, first {faults.first[0]}" if faults.total else ""
+    raise UserError(f"{run.reference}: no document in the chosen languages{told}")
+
+
+class _Writer:
+    """Encodes documents in batches and appends them to their shards."""
+
+    def __init__(self, folder: Path, tokenizer_: PreTrainedTokenizerFast) -> None:
+        self._folder = folder
+        self._tokenizer = tokenizer_
+        self._end = int(tokenizer_.eos_token_id)  # type: ignore[arg-type]
+        self._dtype = np.dtype(np.uint16 if len(tokenizer_) <= 2**16 else np.uint32)
+        self._waiting: list[tuple[str, str, str]] = []
+        self._waiting_bytes = 0
+        self._documents: dict[str, Counter[str]] = defaultdict(Counter)
+        self._bytes: dict[str, Counter[str]] = defaultdict(Counter)
+        self._tokens: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def total(self) -> int:
+        return sum(counts.total() for counts in self._documents.values()) + len(self._waiting)
+
+    def add(self, document: corpus.Document, split: str) -> None:
+        self._waiting.append((document.lang, split, document.text))
+        self._waiting_bytes += len(document.text)
+        if self._waiting_bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_DOCUMENTS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        encoded = tokenizer.encode(self._tokenizer, [text for _, _, text in self._waiting])
+        grouped: dict[tuple[str, str], list[tuple[list[int], int]]] = defaultdict(list)
+        for (tag, split, text), ids in zip(self._waiting, encoded, strict=True):
+            grouped[tag, split].append((ids, len(text.encode())))
+        for (tag, split), entries in grouped.items():
+            self._append(tag, split, entries)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def _append(self, tag: str, split: str, entries: list[tuple[list[int], int]]) -> None:
+        start = self._tokens[tag][split]
+        lengths = np.array([len(ids) + 1 for ids, _ in entries], dtype=np.int64)
+        flat = np.fromiter(
+            (token for ids, _ in entries for token in (*ids, self._end)), dtype=self._dtype
+        )
+        sizes = np.array([size for _, size in entries], dtype=np.int64)
+        parts = {"tokens": flat, "ends": start + np.cumsum(lengths), "sizes": sizes}
+        for part, values in parts.items():
+            with (self._folder / f"{tag}.{split}.{part}").open("ab") as out:
+                out.write(values.tobytes())
+        self._tokens[tag][split] += int(lengths.sum())
+        self._documents[tag][split] += len(entries)
+        self._bytes[tag][split] += int(sizes.sum())
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "dtype": self._dtype.name,
+            "vocabulary": len(self._tokenizer),
+            "end_token": self._end,
+            **{
+                name: {
+                    tag: {split: counts[tag][split] for split in corpus.SPLITS}
+                    for tag in corpus.languages.tags()
+                    if tag in counts
+                }
+                for name, counts in (
+                    ("documents", self._documents),
+                    ("bytes", self._bytes),
+                    ("tokens", self._tokens),
+                )
+            },
+        }
+
+
+def weights(pack_: Pack, mix: Mix) -> dict[str, float]:
+    """Return each language's share of the training sequences; the shares add up to 1.
+
+    Raises:
+        UserError: explicit weights name no language that has training text.
+    """
+    sizes = {tag: pack_.facts["tokens"][tag]["train"] for tag in pack_.tags}
+    if mix.strategy == "weights":
+        asked = {corpus.languages.get(word).tag: value for word, value in mix.weights.items()}
+        without = [tag for tag, value in asked.items() if value and tag not in sizes]
+        if without:
+            raise UserError(f"mix.weights names {without[0]}, which has no training text")
+        raw = {tag: asked.get(tag, 0.0) for tag in sizes}
+    else:
+        exponent = {"natural": 1.0, "uniform": 0.0}.get(mix.strategy, mix.exponent)
+        raw = {tag: size**exponent for tag, size in sizes.items()}
+    total = sum(raw.values())
+    return {tag: value / total for tag, value in raw.items()}
+
+
+class Sequences:
+    """Draws training sequences: exact in the mix, shuffled, repeatable from its state alone.
+
+    The next sequence always comes from the language that is furthest behind its share, so the
+    counts never stray from the weights by a whole sequence. Within a language the sequences of an
+    epoch come in an order that only the seed and the epoch's number decide.
+    """
+
+    def __init__(
+        self, pack_: Pack, shares: dict[str, float], sequence: int, seed: int
+    ) -> None:
+        self.tags: Sequence[str] = [tag for tag, share in shares.items() if share > 0]
+        self._shares = np.array([shares[tag] for tag in self.tags])
+        self._shards = [pack_.shard(tag, "train").tokens for tag in self.tags]
+        if not self.tags or not any(map(len, self._shards)):
+            raise UserError("no training text in the chosen languages")
+        self._sequence = sequence
+        self._seed = seed
+        self._windows = [max(1, len(shard) // sequence) for shard in self._shards]
+        self._orders: dict[int, tuple[int, npt.NDArray[np.int64]]] = {}
+        self.drawn = np.zeros(len(self.tags), dtype=np.int64)
+
+    def state(self) -> dict[str, int]:
+        """Return how many sequences each language has given."""
+        return {tag: int(count) for tag, count in zip(self.tags, self.drawn, strict=True)}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on from what :meth:`state` returned."""
+        self.drawn = np.array([state[tag] for tag in self.tags], dtype=np.int64)
+
+    def epochs(self) -> dict[str, float]:
+        """Return how often each language's text has been seen."""
+        return {
+            tag: float(count / windows)
+            for tag, count, windows in zip(self.tags, self.drawn, self._windows, strict=True)
+        }
+
+    def batch(self, size: int) -> npt.NDArray[np.int64]:
+        """Return the next sequences, each with one more token to predict.
+
+        Returns:
+            Token ids of shape ``(size, sequence + 1)``.
+        """
+        return np.stack([self._next() for _ in range(size)])
+
+    def _next(self) -> npt.NDArray[np.int64]:
+        behind = self._shares * (self.drawn.sum() + 1) - self.drawn
+        which = int(behind.argmax())
+        epoch, position = divmod(int(self.drawn[which]), self._windows[which])
+        self.drawn[which] += 1
+        if self._orders.get(which, (-1, None))[0] != epoch:
+            generator = np.random.default_rng((self._seed, which, epoch))
+            self._orders[which] = (epoch, generator.permutation(self._windows[which]))
+        start = int(self._orders[which][1][position]) * self._sequence
+        shard = self._shards[which]
+        # A shard shorter than a sequence, and the last window, go on at the shard's beginning.
+        positions = np.arange(start, start + self._sequence + 1) % len(shard)
+        return np.asarray(shard[positions], dtype=np.int64)
