@@ -1,0 +1,193 @@
+"""Checkpoints that are whole or absent: safetensors and JSON, renamed into place, sums last.
+
+A checkpoint is a plain ``save_pretrained`` folder (of a model, or of a PEFT adapter) plus
+``state.json`` and ``state.safetensors``: optimizer, random states, data position. Nothing in it
+is pickled.
+"""
+
+import base64
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from workbench import run as runs
+from workbench.errors import UserError
+
+STATE, TENSORS = "state.json", "state.safetensors"
+
+
+def save(
+    folder: Path,
+    step: int,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    keep: int,
+) -> Path:
+    """Write the checkpoint of ``step`` below ``folder``; keep the newest ``keep`` ones.
+
+    Everything goes to a temporary folder first, is flushed to the disk, and gets its checksums
+    before the rename: killed at any moment, what has the final name is whole.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".{final.name}.{os.getpid()}"
+    with runs.told_when_full(final):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            model.save_pretrained(temporary)
+            save_file(_optimizer_tensors(optimizer), temporary / TENSORS)
+            runs.write_json(
+                temporary / STATE, {"step": step, "random": _random_state(), **state}
+            )
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            runs.write_json(
+                temporary / runs.MANIFEST, {"files": runs.checksums(temporary)}
+            )
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            _flush(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    for old in _all(folder)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def latest(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest whole checkpoint below ``folder``, and a line for each damaged one.
+
+    A damaged checkpoint is named and passed over, never loaded in part.
+    """
+    problems = []
+    for candidate in reversed(_all(folder)):
+        fault = _damage(candidate)
+        if fault is None:
+            return candidate, problems
+        problems.append(f"{candidate.name} is damaged ({fault}), passed over")
+    return None, problems
+
+
+def restore(
+    checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Put a checkpoint's weights, optimizer and random states back in place; return its state.
+
+    Raises:
+        UserError: the checkpoint belongs to a model of another shape.
+    """
+    state: dict[str, Any] = runs.read_json(checkpoint / STATE)
+    try:
+        _load_weights(checkpoint, model)
+        _load_optimizer(load_file(checkpoint / TENSORS), optimizer)
+    except (RuntimeError, KeyError, SafetensorError) as fault:
+        first = str(fault).splitlines()[0]
+        raise UserError(f"{checkpoint} does not fit this model: {first}") from None
+    _set_random_state(state["random"])
+    return state
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _damage(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint in a few words, or ``None``."""
+    try:
+        stated = runs.read_json(checkpoint / runs.MANIFEST)["files"]
+    except (OSError, KeyError, TypeError, UserError):
+        return f"no readable {runs.MANIFEST}"
+    found = runs.checksums(checkpoint)
+    for name, checksum in stated.items():
+        if found.get(name) != checksum:
+            return f"{name} is {'changed' if name in found else 'missing'}"
+    return None
+
+
+def _load_weights(checkpoint: Path, model: Any) -> None:
+    if (checkpoint / "adapter_model.safetensors").exists():
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
+        return
+    weights: dict[str, torch.Tensor] = {}
+    for file in sorted(checkpoint.glob("model*.safetensors")):
+        weights.update(load_file(file))
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    if unexpected or set(missing) - tied:
+        raise KeyError(f"weights missing or unknown: {sorted({*missing, *unexpected} - tied)[:3]}")
+    model.tie_weights()
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{number}.{name}": value.detach().cpu().contiguous()
+        for number, parameter in enumerate(_parameters(optimizer))
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def _load_optimizer(
+    tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    parameters = _parameters(optimizer)
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        parameter = parameters[int(number)]
+        # The step count stays where torch keeps it; moments lie beside their parameter.
+        place = value if name == "step" else value.to(parameter.device)
+        optimizer.state[parameter][name] = place
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _random_state() -> dict[str, Any]:
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    version, internal, following = random.getstate()
+    state = {
+        "torch": _text(torch.get_rng_state()),
+        "python": [version, list(internal), following],
+        "numpy": [name, keys.tolist(), position, has_gauss, gauss],  # type: ignore[union-attr]
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = [_text(one) for one in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(_tensor(state["torch"]))
+    version, internal, following = state["python"]
+    random.setstate((version, tuple(internal), following))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([_tensor(one) for one in state["cuda"]])
+
+
+def _text(state: torch.Tensor) -> str:
+    return base64.b64encode(state.cpu().numpy().tobytes()).decode("ascii")
+
+
+def _tensor(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

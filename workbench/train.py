@@ -1,0 +1,342 @@
+"""The one training loop, for whole models and for adapters, on Accelerate.
+
+The learning rate is a function of the step, the data position a count per language, and every
+random state is in the checkpoint: a run that was stopped goes on as if it had not been.
+Numbers go to ``metrics.jsonl``; whoever wants to draw or report reads them there.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from workbench import bits, checkpoint
+from workbench import model as models
+from workbench import run as runs
+from workbench.packing import Pack, Sequences
+from workbench.recipe import Training
+
+# bf16 must win by more than a timing's noise before it is taken.
+BF16_GAIN = 1.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished loop did."""
+
+    steps: int
+    tokens: int
+    flops: float
+    skipped_steps: int
+    precision: str
+    bits_per_byte: dict[str, float]
+    """Validation bits per byte by language after the last step."""
+    epochs: dict[str, float]
+
+
+def learning_rate(config: Training, step: int) -> float:
+    """Return the rate of ``step``, counted from 0.
+
+    ``wsd`` rises over ``warmup`` steps, stays, and falls in a line over the last ``decay`` share;
+    ``cosine`` falls along half a cosine (arXiv 1608.03983) to ``final_rate``.
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    if config.schedule == "cosine":
+        progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+        share = (1 + math.cos(math.pi * progress)) / 2
+    else:
+        falling = max(1, round(config.decay * config.steps))
+        share = min(1.0, (config.steps - step) / falling) if config.decay else 1.0
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * share)
+
+
+def train(
+    run: runs.Run,
+    model: torch.nn.Module,
+    pack: Pack,
+    shares: dict[str, float],
+    config: Training,
+    checkpoints: Path,
+    precision: str,
+    label: str = "",
+) -> Outcome:
+    """Train the parameters of ``model`` that require gradients, from the last whole checkpoint.
+
+    Args:
+        run: takes the metrics; its stop button is obeyed.
+        model: a causal language model on the CPU, as ``transformers`` or PEFT makes it.
+        pack: the shards to draw from, and to validate on.
+        shares: each language's share of the sequences.
+        config: steps, rates, batch and the like.
+        checkpoints: folder of this loop's checkpoints.
+        precision: ``fp32`` or ``bf16``, from :func:`choose_precision`.
+        label: what metrics call this loop, where a run has several.
+
+    Raises:
+        Stopped: a signal or the stop button came; a checkpoint of that step was written.
+        RuntimeError: too many steps in a row had no finite loss or gradient.
+    """
+    loop = _Loop(run, model, pack, shares, config, checkpoints, precision, label)
+    with runs.StopSignal(run) as stop:
+        return loop.go(stop)
+
+
+def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dict[str, float]]:
+    """Return ``fp32`` or ``bf16``, and the seconds a step took in each where both were timed.
+
+    ``auto`` takes bf16 on GPUs that have it; on a CPU it times both, because only some processors
+    multiply bf16 in hardware.
+    """
+    if config.precision != "auto":
+        return config.precision, {}
+    if torch.cuda.is_available():
+        return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), {}
+    rows, length = min(config.batch, 4), min(config.sequence, 256)
+    tokens = torch.zeros(rows, length, dtype=torch.long)
+    seconds = {}
+    for name in ("fp32", "bf16"):
+        timed = []
+        for _ in range(4):
+            began = time.perf_counter()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bf16"):
+                logits = model(input_ids=tokens, use_cache=False).logits
+            logits.float().mean().backward()
+            timed.append(time.perf_counter() - began)
+        seconds[name] = min(timed[1:])
+    model.zero_grad(set_to_none=True)
+    return ("bf16" if seconds["fp32"] > BF16_GAIN * seconds["bf16"] else "fp32"), seconds
+
+
+def optimizer_for(model: torch.nn.Module, config: Training) -> torch.optim.Optimizer:
+    """Return fused AdamW (arXiv 1711.05101) over what is to be trained.
+
+    Matrices decay; norms, which have one dimension, do not.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {
+            "params": [weight for weight in trained if weight.dim() >= 2],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [weight for weight in trained if weight.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        fused=True,
+    )
+
+
+class _Loop:
+    """The state of one loop; :meth:`go` runs it."""
+
+    def __init__(
+        self,
+        run: runs.Run,
+        model: torch.nn.Module,
+        pack: Pack,
+        shares: dict[str, float],
+        config: Training,
+        checkpoints: Path,
+        precision: str,
+        label: str,
+    ) -> None:
+        self.run, self.pack, self.config, self.label = run, pack, config, label
+        self.checkpoints = checkpoints
+        self.precision = precision
+        # Accelerate keeps the first precision of a process for good unless told otherwise.
+        AcceleratorState._reset_state(reset_partial_state=False)
+        self.accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        self.sequences = Sequences(pack, shares, config.sequence, config.seed)
+        self.step = 0
+        self.tokens = 0
+        self.skipped = 0
+        self.flops_per_token = models.flops_per_token(model, config.sequence)
+        torch.manual_seed(config.seed)
+        raw = optimizer_for(model, config)
+        self.plain_model, self.plain_optimizer = model, raw
+        self.model, self.optimizer = self.accelerator.prepare(model, raw)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        found, problems = checkpoint.latest(self.checkpoints)
+        for problem in problems:
+            runs.Progress(self._name).update(problem, last=True)
+        if found is None:
+            if not self.label:
+                self.run.rewind_metrics(0)
+            return
+        state = checkpoint.restore(found, self.plain_model, self.plain_optimizer)
+        self.step, self.tokens = state["step"], state["tokens"]
+        self.skipped = state["skipped"]
+        self.sequences.restore(state["drawn"])
+        self.run.rewind_metrics(state["metrics_size"])
+        runs.Progress(self._name).update(f"goes on from step {self.step}", last=True)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.run.reference} {self.label}".strip()
+
+    def go(self, stop: runs.StopSignal) -> Outcome:
+        progress = runs.Progress(self._name)
+        measured: dict[str, float] = {}
+        bad_in_a_row = 0
+        self.model.train()
+        began, first_tokens = time.monotonic(), self.tokens
+        validating = 0.0
+        while self.step < self.config.steps:
+            rate = learning_rate(self.config, self.step)
+            loss, norm = self._optimize(rate)
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            bad_in_a_row = 0 if finite else bad_in_a_row + 1
+            self.skipped += not finite
+            if bad_in_a_row >= self.config.bad_steps:
+                self._give_up(bad_in_a_row)
+            self.step += 1
+            training = time.monotonic() - began - validating
+            speed = (self.tokens - first_tokens) / training
+            row: dict[str, Any] = {
+                "step": self.step,
+                "loss": loss if finite else None,
+                "learning_rate": rate,
+                "gradient_norm": norm if finite else None,
+                "tokens": self.tokens,
+                "flops": self.tokens * self.flops_per_token,
+                "tokens_per_second": round(speed, 1),
+                "seconds_to_go": round(self._tokens_to_go() / speed, 1),
+            }
+            last = self.step == self.config.steps
+            if last or self.step % self.config.validate_every == 0:
+                before = time.monotonic()
+                measured = self._validate()
+                validating += time.monotonic() - before
+                row["bits_per_byte"] = measured
+            if self.label:
+                row["label"] = self.label
+            self.run.metric(**row)
+            progress.update(self._line(row, measured))
+            if stop.requested:
+                self._save()
+                stop.raise_stopped(
+                    f"{self._name} stopped at step {self.step} and saved; go on with: "
+                    f"workbench resume {self.run.reference}"
+                )
+            if last or self.step % self.config.checkpoint_every == 0:
+                self._save()
+        if not measured:
+            measured = self._validate()
+        progress.done(f"{self.step} steps, {_mean(measured):.3f} bits per byte in validation")
+        return Outcome(
+            self.step,
+            self.tokens,
+            self.tokens * self.flops_per_token,
+            self.skipped,
+            self.precision,
+            measured,
+            self.sequences.epochs(),
+        )
+
+    def _optimize(self, rate: float) -> tuple[float, float]:
+        """Take one step; return loss in nats a token and gradient norm.
+
+        A step whose loss or gradient is not finite leaves weights and moments as they were.
+        """
+        config = self.config
+        for group in self.plain_optimizer.param_groups:
+            group["lr"] = rate
+        total = torch.zeros((), device=self.accelerator.device)
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        for part in range(config.accumulation):
+            # Every process draws the same sequences and takes its own slice of them.
+            drawn = self.sequences.batch(config.batch * ranks)
+            own = torch.from_numpy(drawn[rank * config.batch : (rank + 1) * config.batch])
+            tokens = own.to(self.accelerator.device)  # (batch, sequence + 1)
+            waits = part < config.accumulation - 1
+            with self.accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
+                with self.accelerator.autocast():
+                    logits = self.model(input_ids=tokens[:, :-1], use_cache=False).logits
+                loss = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
+                self.accelerator.backward(loss / config.accumulation)
+            total += loss.detach() / config.accumulation
+            self.tokens += config.batch * ranks * config.sequence
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
+        total = self.accelerator.reduce(total, reduction="mean")
+        loss_value, norm_value = float(total), float(norm)
+        if math.isfinite(loss_value) and math.isfinite(norm_value):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss_value, norm_value
+
+    def _validate(self) -> dict[str, float]:
+        """Return validation bits per byte by language; a language without such text is left out."""
+        result = {}
+        for tag in self.sequences.tags:
+            shard = self.pack.shard(tag, "validation")
+            if not len(shard.ends):
+                continue
+            measured = bits.of_documents(
+                self.plain_model,
+                shard,
+                self.pack.facts["end_token"],
+                self.config.sequence,
+                self.config.validation_documents,
+                self.accelerator.autocast(),
+            )
+            result[tag] = bits.per_byte(*measured)
+        return result
+
+    def _save(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        checkpoint.save(
+            self.checkpoints,
+            self.step,
+            self.plain_model,
+            self.plain_optimizer,
+            {
+                "tokens": self.tokens,
+                "skipped": self.skipped,
+                "drawn": self.sequences.state(),
+                "metrics_size": self.run.metrics_size(),
+                "precision": self.precision,
+            },
+            self.config.keep_checkpoints,
+        )
+
+    def _give_up(self, count: int) -> None:
+        found, _ = checkpoint.latest(self.checkpoints)
+        kept = f"the last good checkpoint is {found}" if found else "there is no checkpoint yet"
+        raise RuntimeError(
+            f"{self._name}: {count} steps in a row had no finite loss or gradient, none of them "
+            f"reached the weights; {kept}; try a lower train.learning_rate"
+        )
+
+    def _tokens_to_go(self) -> float:
+        left = self.config.steps - self.step
+        per_step = self.config.batch * self.config.accumulation * self.config.sequence
+        return left * per_step * self.accelerator.num_processes
+
+    def _line(self, row: dict[str, Any], measured: dict[str, float]) -> str:
+        loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
+        validation = f", {_mean(measured):.3f} bits per byte" if measured else ""
+        minutes, seconds = divmod(round(row["seconds_to_go"]), 60)
+        return (
+            f"step {self.step}/{self.config.steps}, loss {loss}{validation}, "
+            f"{row['tokens_per_second']:,.0f} tokens/s, {minutes}:{seconds:02d} to go"
+        )
+
+
+def _mean(values: dict[str, float]) -> float:
+    numbers: Sequence[float] = list(values.values())
+    return sum(numbers) / len(numbers) if numbers else math.nan
