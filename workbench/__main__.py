@@ -1,0 +1,103 @@
+"""The command line: ``workbench``, or ``python -m workbench``.
+
+Exit status: 0 done, 2 the user's mistake, 130 or 143 stopped after saving, 1 our fault or no room
+on the disk.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from workbench import __version__, commands
+from workbench.errors import OutOfSpace, Stopped, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _dispatch(options)
+    except (UserError, OutOfSpace, Stopped) as ended:
+        print(f"workbench: {ended}", file=sys.stderr)
+        return ended.exit_status
+    except KeyboardInterrupt:
+        print("workbench: stopped; the same command goes on from what was saved", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output went away, as with ``| head``; that is no fault.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Stopped("stopped by SIGTERM; the same command goes on from what was saved", number)
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            files = [word for word in options.recipes if "=" not in word]
+            overrides = [word for word in options.recipes if "=" in word]
+            if not files:
+                raise UserError("no recipe given; try recipes/pretrain/starter.yaml")
+            for file in files:
+                commands.run(file, *overrides, fresh=options.fresh)
+        case "resume":
+            commands.resume(options.run)
+        case "stop":
+            commands.stop(options.run)
+        case "list":
+            print(commands.list_runs())
+        case "show":
+            print(commands.show(options.run))
+        case "verify":
+            problems = commands.verify(options.run)
+            print("\n".join(problems) or f"{options.run}: every file is as it was written")
+            return 1 if problems else 0
+        case "document":
+            print("\n".join(str(path) for path in commands.document(options.run)))
+        case "languages":
+            result = commands.languages(options.json)
+            print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else result)
+        case "demo":
+            print(commands.demo())
+        case "lab":
+            return commands.lab()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="workbench",
+        description="Small multilingual language models in every official and future EU language.",
+    )
+    parser.add_argument("--version", action="version", version=f"workbench {__version__}")
+    commands_ = parser.add_subparsers(dest="command", required=True, metavar="command")
+    run = commands_.add_parser("run", help="carry recipes out, one after the other")
+    run.add_argument(
+        "recipes", nargs="+", metavar="RECIPE|key=value", help="recipe files, and settings for them"
+    )
+    run.add_argument("--fresh", action="store_true", help="set existing runs aside, begin anew")
+    for name, purpose in (
+        ("resume", "go on with an unfinished run"),
+        ("stop", "ask a running training to save and stop"),
+        ("show", "what a run asked, how it went, its results"),
+        ("verify", "hold a run's files against their checksums"),
+        ("document", "write model card and data summary from a run's records"),
+    ):
+        commands_.add_parser(name, help=purpose).add_argument("run", metavar="RUN")
+    commands_.add_parser("list", help="all runs")
+    table = commands_.add_parser("languages", help="the registry and the data sets' coverage")
+    table.add_argument("--json", action="store_true", help="for programs")
+    commands_.add_parser("demo", help="the whole series on the starter corpus")
+    commands_.add_parser("lab", help="open JupyterLab on the notebooks")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""The commands of the workbench as functions: the terminal and the notebooks call the same.
+
+Every function here takes and returns plain things, and tells a user's mistake as a
+:class:`~workbench.errors.UserError`. Heavy libraries load only when a command needs them.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench import languages as registry
+from workbench import plots, recipe
+from workbench import run as runs
+from workbench.errors import UserError
+
+SERIES = ("inspect", "tokenizer", "pretrain", "adapt", "compare", "evaluate")
+
+
+def run(
+    recipe_file: str | Path, *overrides: str, fresh: bool = False, quiet: bool = False
+) -> runs.Run:
+    """Carry a recipe out, or return its finished run.
+
+    Args:
+        recipe_file: path of the YAML, from here or from the project's folder.
+        overrides: settings such as ``train.steps=50``.
+        fresh: set an existing run of that name aside and begin anew.
+        quiet: do not say where the result lies.
+
+    Raises:
+        UserError: the recipe or what it builds upon is not right.
+        Stopped: the run was interrupted and saved.
+    """
+    path = _recipe_path(recipe_file)
+    wanted = recipe.load(path, overrides)
+    made = runs.Run.begin(wanted, str(recipe_file), overrides, fresh)
+    if made.finished:
+        if not quiet:
+            print(f"{made.reference}: finished before, reused from {_short(made.path)}")
+        return made
+    _carry_out(made, wanted)
+    if not quiet:
+        seconds = made.record["happened"]["seconds"]
+        print(f"{made.reference}: done in {seconds:.1f} s, {_short(made.path)}")
+    return made
+
+
+def resume(reference: str | Path) -> runs.Run:
+    """Take up an unfinished run from its own resolved recipe; a finished one is returned as is.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    found = runs.find(reference)
+    wanted = found.recipe
+    asked = found.record.get("asked", {})
+    made = runs.Run.begin(wanted, asked.get("recipe_file", ""), asked.get("overrides", ()))
+    if made.finished:
+        print(f"{made.reference}: is finished, nothing to resume")
+        return made
+    _carry_out(made, wanted)
+    print(f"{made.reference}: done, {_short(made.path)}")
+    return made
+
+
+def stop(reference: str | Path) -> None:
+    """Ask the process that writes a run to save and stop at its next step."""
+    runs.request_stop(runs.find(reference))
+
+
+def list_runs() -> str:
+    """Return a table of all runs."""
+    rows = [
+        (
+            one.reference,
+            "finished" if one.finished else one.record.get("happened", {}).get("status", "?"),
+            one.record.get("happened", {}).get("seconds"),
+            one.record.get("happened", {}).get("started", "")[:16].replace("T", " "),
+            one.record.get("asked", {}).get("recipe", {}).get("why", ""),
+        )
+        for one in runs.every()
+    ]
+    if not rows:
+        return f"no runs in {_short(runs.root())} yet; 'make demo' makes the first ones"
+    return runs.table(rows, ("run", "status", "seconds", "started", "why"))
+
+
+def show(reference: str | Path) -> str:
+    """Return what a run asked, how it went and its results by language, as text."""
+    found = runs.find(reference)
+    record = found.record
+    happened = record.get("happened", {})
+    lines = [
+        f"{found.reference}: {'finished' if found.finished else happened.get('status', '?')}",
+        f"  why      {record.get('asked', {}).get('recipe', {}).get('why', '')}",
+        f"  where    {_short(found.path)}",
+        f"  started  {happened.get('started', '?')}, {happened.get('seconds', 0):.1f} s, "
+        f"peak memory {happened.get('peak_memory_bytes', 0) / 2**20:,.0f} MB",
+    ]
+    faults = happened.get("faults", {})
+    if faults.get("total"):
+        lines.append(f"  set aside {faults['total']} documents, first: {faults['first'][0]}")
+    metrics = found.metrics()
+    if metrics:
+        last = metrics[-1]
+        lines.append(
+            f"  last step {last['step']}, loss {last['loss']}, "
+            f"{last['tokens_per_second']:,.0f} tokens/s"
+        )
+    for name in ("languages", "generations"):
+        if (found.path / f"{name}.json").exists():
+            lines += ["", result_table(found.read_result(name))]
+    pictures = sorted((found.path / "figures").glob("*.png"))
+    lines += ["", *(f"  picture  {_short(picture)}" for picture in pictures)]
+    return "\n".join(lines).rstrip()
+
+
+def verify(reference: str | Path) -> list[str]:
+    """Hold a run's files against its manifest; return a line for each that differs.
+
+    Raises:
+        UserError: there is no such run, or it is not finished.
+    """
+    return runs.verify(runs.find(reference))
+
+
+def document(reference: str | Path) -> list[Path]:
+    """Write the model card and the data summary of a run from its records; return their paths."""
+    from workbench import document as documents
+
+    return documents.write(runs.find(reference))
+
+
+def languages(as_json: bool = False) -> str | list[dict[str, object]]:
+    """Return the registry as a table with the data sets' coverage, or as plain values."""
+    everyone = registry.all_languages()
+    if as_json:
+        return [language.to_dict() for language in everyone]
+    rows = [
+        (
+            language.tag,
+            language.bcp47,
+            language.name,
+            language.own_name,
+            language.family,
+            language.status,
+            ",".join(language.countries),
+            *(language.codes.get(data_set, "no data") for data_set in registry.DATA_SETS),
+        )
+        for language in everyone
+    ]
+    header = (
+        *("tag", "BCP-47", "name", "own name", "family", "status", "countries"),
+        *registry.DATA_SETS.values(),
+    )
+    missing = [
+        f"{registry.DATA_SETS[data_set]}: {len(everyone) - len(tags)} of {len(everyone)} languages"
+        + (f"; no data for {', '.join(tags)}" if tags else "")
+        for data_set, tags in registry.coverage().items()
+    ]
+    return "\n".join([runs.table(rows, header), "", *missing])
+
+
+def lab() -> int:
+    """Open JupyterLab on the notebooks; return its exit status."""
+    notebooks = runs.home() / "notebooks"
+    if not notebooks.is_dir():
+        raise UserError(f"no notebooks in {runs.home()}; run this in the project's folder")
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", str(notebooks)])
+
+
+def demo() -> str:
+    """Take the starter corpus through the whole series; return the summary table and the paths.
+
+    Raises:
+        UserError: the recipes are not there.
+    """
+    began = time.monotonic()
+    made = {kind: run(f"recipes/{kind}/starter.yaml") for kind in SERIES}
+    papers = document(made["pretrain"].reference)
+    seconds = time.monotonic() - began
+    peak = max(one.record["happened"]["peak_memory_bytes"] for one in made.values())
+    return "\n".join(
+        [
+            "",
+            summary(made),
+            "",
+            *(f"{kind:<10} {_short(one.path)}" for kind, one in made.items()),
+            *(f"{'document':<10} {_short(paper)}" for paper in papers),
+            *(
+                f"{'picture':<10} {_short(picture)}"
+                for one in made.values()
+                for picture in sorted((one.path / "figures").glob("*.png"))
+            ),
+            "",
+            f"{seconds:.0f} s now, peak memory {peak / 2**20:,.0f} MB when made. "
+            "Next: make lab, and open notebooks/00-welcome.ipynb",
+        ]
+    )
+
+
+def summary(made: dict[str, runs.Run]) -> str:
+    """Return the series' table: documents, bytes a token, bits a byte before and after."""
+    looked = {row["tag"]: row for row in made["inspect"].read_result("languages")}
+    rows = [
+        (
+            row["language"],
+            looked[row["tag"]]["documents"],
+            row["bytes_per_token"],
+            row["base_bits_per_byte"],
+            row.get("adapter_bits_per_byte"),
+        )
+        for row in made["evaluate"].read_result("languages")
+    ]
+    header = ("language", "documents", "bytes/token", "bits/byte base", "bits/byte adapted")
+    return runs.table(rows, header)
+
+
+def result_table(rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Return result rows as text; long texts are cut to keep a line a line."""
+    names = list(columns) or list(rows[0] if rows else ())
+    cut = [
+        [value[:60].replace("\n", " ") if isinstance(value, str) else value for value in picked]
+        for picked in ([row.get(name) for name in names] for row in rows)
+    ]
+    return runs.table(cut, names)
+
+
+def _carry_out(made: runs.Run, wanted: recipe.Recipe) -> None:
+    """Do the work of a run's kind, draw its pictures, and state how it ended."""
+    try:
+        _make(made, wanted)
+        plots.draw(made)
+        made.finish()
+    except KeyboardInterrupt:
+        made.leave("stopped")
+        raise
+    except BaseException as fault:
+        made.leave("stopped" if hasattr(fault, "exit_status") else "failed")
+        if isinstance(fault, UserError):
+            _remove_if_nothing_happened(made)
+        raise
+
+
+def _make(made: runs.Run, wanted: recipe.Recipe) -> None:
+    match wanted:
+        case recipe.InspectRecipe():
+            from workbench import inspection
+
+            inspection.make(made, wanted)
+        case recipe.TokenizerRecipe():
+            from workbench import tokenizer
+
+            tokenizer.make(made, wanted)
+        case recipe.PretrainRecipe():
+            from workbench import pretrain
+
+            pretrain.make(made, wanted)
+        case recipe.AdaptRecipe():
+            from workbench import adapt
+
+            adapt.make(made, wanted)
+        case recipe.EvaluateRecipe():
+            from workbench import evaluate
+
+            evaluate.make(made, wanted)
+        case recipe.CompareRecipe():
+            from workbench import compare
+
+            compare.make(made, wanted)
+
+
+def _remove_if_nothing_happened(made: runs.Run) -> None:
+    """Take away a run that a mistake ended before it had made anything, so that the name is free.
+
+    A quarantine file, a metric or a checkpoint is something; such a run stays.
+    """
+    left = {entry.name for entry in made.path.iterdir()}
+    if left <= {runs.RECIPE, runs.RECORD}:
+        for name in left:
+            (made.path / name).unlink()
+        made.path.rmdir()
+
+
+def _recipe_path(recipe_file: str | Path) -> Path:
+    path = Path(recipe_file)
+    if path.exists() or path.is_absolute():
+        return path
+    return runs.home() / path
+
+
+def _short(path: Path) -> str:
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except ValueError:
+        return str(path)
