@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from workbench import bits, languages, packing, tokenizer, train
+from workbench import bits, checkpoint, languages, packing, tokenizer, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -80,7 +81,7 @@ def _one(
         target_modules=recipe.lora.targets,
     )
     # PEFT draws the adapter's first weights: the seed makes them the same at every start.
-    train.torch.manual_seed(recipe.train.seed)
+    torch.manual_seed(recipe.train.seed)
     adapted: Any = get_peft_model(base, lora)
     # Whoever loads the adapter finds the base by what the recipe calls it, not by a local path.
     adapted.peft_config["default"].base_model_name_or_path = recipe.base
@@ -90,7 +91,7 @@ def _one(
     with runs.told_when_full(run.path):
         temporary = run.path / f".{tag}"
         shutil.rmtree(temporary, ignore_errors=True)
-        adapted.save_pretrained(temporary)
+        checkpoint.write_model(adapted, temporary)
         runs.write_json(
             temporary / DONE,
             {

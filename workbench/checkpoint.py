@@ -42,7 +42,7 @@ def save(
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            model.save_pretrained(temporary)
+            write_model(model, temporary)
             save_file(_optimizer_tensors(optimizer), temporary / TENSORS)
             runs.write_json(
                 temporary / STATE, {"step": step, "random": _random_state(), **state}
@@ -62,6 +62,15 @@ def save(
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def write_model(model: Any, folder: Path) -> None:
+    """Write a model, or the adapter around one, as the plain folder that its library reads.
+
+    An adapter is told not to look whether its base's vocabulary has grown: PEFT would ask a hub.
+    """
+    kind = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    model.save_pretrained(folder, **kind)
 
 
 def latest(folder: Path) -> tuple[Path | None, list[str]]:

@@ -228,8 +228,8 @@ class StarterSource(Source):
 
     def describe(self) -> dict[str, Any]:
         combined = hashlib.sha256()
-        for tag in languages.tags():
-            combined.update(passages.file(tag).read_bytes())
+        for file in passages.files():
+            combined.update(file.read_bytes())
         return {
             "source": "starter",
             "licence": passages.LICENCE,

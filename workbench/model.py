@@ -4,15 +4,22 @@ Dense decoders of the Qwen3 architecture from ``transformers``: whatever is writ
 ``AutoModelForCausalLM`` without us. Nothing is ever unpickled and no code from a hub is run.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from workbench import run as runs
 from workbench.errors import UserError, nearest
+
+# A progress line of our own says what is going on; the library's bars would break it up.
+disable_progress_bar()
+# PEFT 0.21 reads an attribute that transformers 5 has renamed; nothing for a user to act on.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ def prompts(tag: str) -> dict[str, str]:
     return {row["id"]: row["text"] for row in _rows("prompts", tag)}
 
 
-def file(tag: str) -> Path:
-    """Return the file that holds a language's passages."""
-    return FOLDER / "passages" / f"{tag}.jsonl"
+def files() -> list[Path]:
+    """Return the files of passages, one a language, in a fixed order."""
+    return sorted((FOLDER / "passages").glob("*.jsonl"))
 
 
 def _rows(part: str, tag: str) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     with runs.told_when_full(run.path):
         temporary = run.path / ".model"
         shutil.rmtree(temporary, ignore_errors=True)
-        model.save_pretrained(temporary)
+        checkpoint.write_model(model, temporary)
         text_tokenizer.save_pretrained(temporary)
         shutil.rmtree(run.path / "model", ignore_errors=True)
         temporary.rename(run.path / "model")
