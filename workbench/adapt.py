@@ -24,9 +24,7 @@ ADAPTERS, WORK, DONE = "adapters", "work", "done.json"
 def make(run: runs.Run, recipe: AdaptRecipe) -> None:
     """Train an adapter for every language that has training text."""
     base = models.load(recipe.base)
-    text_tokenizer = tokenizer.load(
-        models.folder_of(recipe.base), models.revision_of(recipe.base)
-    )
+    text_tokenizer = tokenizer.load(models.folder_of(recipe.base), models.revision_of(recipe.base))
     pack = packing.pack(run, recipe.data, text_tokenizer)
     if not pack.tags:
         raise UserError(f"{run.reference}: no language has training text")
@@ -117,9 +115,7 @@ def _one(
     return plain
 
 
-def _validation(
-    model: Any, pack: packing.Pack, tag: str, recipe: AdaptRecipe
-) -> float | None:
+def _validation(model: Any, pack: packing.Pack, tag: str, recipe: AdaptRecipe) -> float | None:
     """Return bits per byte on validation text, in full precision; ``None`` without such text."""
     shard = pack.shard(tag, "validation")
     if not len(shard.ends):

@@ -44,15 +44,11 @@ def save(
             temporary.mkdir(parents=True)
             write_model(model, temporary)
             save_file(_optimizer_tensors(optimizer), temporary / TENSORS)
-            runs.write_json(
-                temporary / STATE, {"step": step, "random": _random_state(), **state}
-            )
+            runs.write_json(temporary / STATE, {"step": step, "random": _random_state(), **state})
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            runs.write_json(
-                temporary / runs.MANIFEST, {"files": runs.checksums(temporary)}
-            )
+            runs.write_json(temporary / runs.MANIFEST, {"files": runs.checksums(temporary)})
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _flush(folder)
@@ -78,7 +74,7 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
 
     A damaged checkpoint is named and passed over, never loaded in part.
     """
-    problems = []
+    problems: list[str] = []
     for candidate in reversed(_all(folder)):
         fault = _damage(candidate)
         if fault is None:
@@ -147,9 +143,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tens
     }
 
 
-def _load_optimizer(
-    tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer
-) -> None:
+def _load_optimizer(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
     parameters = _parameters(optimizer)
     for key, value in tensors.items():
         number, name = key.split(".", 1)
@@ -164,12 +158,13 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 
 
 def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    legacy: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = legacy
     version, internal, following = random.getstate()
     state = {
         "torch": _text(torch.get_rng_state()),
         "python": [version, list(internal), following],
-        "numpy": [name, keys.tolist(), position, has_gauss, gauss],  # type: ignore[union-attr]
+        "numpy": [name, keys.tolist(), position, has_gauss, gauss],
     }
     if torch.cuda.is_available():
         state["cuda"] = [_text(one) for one in torch.cuda.get_rng_state_all()]

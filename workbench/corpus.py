@@ -224,7 +224,9 @@ class StarterSource(Source):
         for tag in chosen:
             for name, sentences in passages.read(tag).items():
                 meta = {"sentences": len(sentences), **about[name]}
-                yield Document(name, " ".join(sentences), tag, "starter", passages.LICENCE, "", meta)
+                yield Document(
+                    name, " ".join(sentences), tag, "starter", passages.LICENCE, "", meta
+                )
 
     def describe(self) -> dict[str, Any]:
         combined = hashlib.sha256()
@@ -480,7 +482,9 @@ class HubSource(Source):
         import datasets
 
         shown = f"{self.shown}[{config}]"
-        make = _Maker(shown, data, chosen, faults, columns, language.tag, known and known.licence)
+        make = _Maker(
+            shown, data, chosen, faults, columns, language.tag, known.licence if known else None
+        )
         line = 0
         taken = 0
         try:
@@ -609,12 +613,12 @@ def _format(path: Path) -> str:
 
 def _opened(path: Path) -> IO[bytes]:
     if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix.lower() == ".zst":
         reader = zstandard.ZstdDecompressor().stream_reader(
             path.open("rb"), read_across_frames=True, closefd=True
         )
-        return io.BufferedReader(reader)  # type: ignore[arg-type]
+        return io.BufferedReader(reader)
     return path.open("rb")
 
 

@@ -271,8 +271,7 @@ def _languages(run: runs.Run) -> list[str]:
             }
         ]
         sources += [
-            f"| {_inert(entry['path'])} | `{entry['sha256']}` "
-            f"| {entry['bytes'] or 'not stated'} |"
+            f"| {_inert(entry['path'])} | `{entry['sha256']}` | {entry['bytes'] or 'not stated'} |"
             for entry in entries
         ]
     return ["\n".join(lines), "\n".join(sources)]

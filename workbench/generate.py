@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from workbench import tokenizer
 from workbench import model as models
 from workbench import run as runs
+from workbench import tokenizer
 from workbench.errors import UserError
 from workbench.recipe import Sampling
 
@@ -51,7 +51,7 @@ class Speaker:
     """
 
     def __init__(self, base: str, adapters: str = "") -> None:
-        self.base = models.load(base).eval()
+        self.base: Any = models.load(base)
         self.tokenizer: PreTrainedTokenizerFast = tokenizer.load(
             models.folder_of(base), models.revision_of(base)
         )
@@ -103,7 +103,7 @@ class Speaker:
     def _continue(
         self, model: Any, name: str, lang: str, prompt: str, sampling: Sampling
     ) -> Generation:
-        end = int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+        end = int(self.tokenizer.eos_token_id)
         ids = [end, *tokenizer.encode(self.tokenizer, [prompt])[0]]
         context = int(self.base.config.max_position_embeddings)
         if len(ids) + sampling.max_new_tokens > context:
@@ -128,7 +128,7 @@ class Speaker:
             model=name,
             lang=lang,
             prompt=prompt,
-            text=self.tokenizer.decode(added),
+            text=str(self.tokenizer.decode(added)),
             tokens=len(added),
             seconds=round(time.perf_counter() - began, 4),
             seed=sampling.seed,
@@ -144,4 +144,3 @@ def _settings(sampling: Sampling) -> dict[str, Any]:
         "top_k": sampling.top_k,
         "top_p": sampling.top_p,
     }
-

@@ -4,6 +4,7 @@ Dense decoders of the Qwen3 architecture from ``transformers``: whatever is writ
 ``AutoModelForCausalLM`` without us. Nothing is ever unpickled and no code from a hub is run.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from workbench import run as runs
 from workbench.errors import UserError, nearest
 
 # A progress line of our own says what is going on; the library's bars would break it up.
-disable_progress_bar()
+disable_progress_bar()  # type: ignore[no-untyped-call]
 # PEFT 0.21 reads an attribute that transformers 5 has renamed; nothing for a user to act on.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
@@ -66,6 +67,8 @@ def build(size: str, vocabulary: int, sequence: int, end_token: int, seed: int) 
         num_key_value_heads=shape.key_value_heads,
         head_dim=shape.head_width,
         max_position_embeddings=max(sequence, 1024),
+        # Narrow models need wider first weights than the usual 0.02 (arXiv 1910.05895).
+        initializer_range=math.sqrt(2 / (5 * shape.width)),
         tie_word_embeddings=True,
         bos_token_id=end_token,
         eos_token_id=end_token,
@@ -125,6 +128,7 @@ def load(reference: str) -> PreTrainedModel:
     except Exception as fault:  # transformers, safetensors and the hub's client raise their own
         first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise UserError(f"model {reference!r} cannot be loaded: {first[:200]}") from None
+    model.eval()  # type: ignore[no-untyped-call]
     return model
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from workbench import corpus, tokenizer
+from workbench import corpus, languages, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Data, Mix
@@ -63,13 +63,13 @@ class Pack:
     def shard(self, tag: str, split: str) -> Shard:
         """Open a shard; one without documents is empty."""
         stem = self.folder / f"{tag}.{split}"
-        ends = np.fromfile(f"{stem}.ends", dtype=np.int64) if Path(f"{stem}.ends").exists() else []
         kind = np.dtype(self.facts["dtype"])
-        if not len(ends):
+        if not Path(f"{stem}.ends").exists():
             nothing = np.empty(0, dtype=np.int64)
             return Shard(np.empty(0, dtype=kind), nothing, nothing)
         tokens = np.memmap(f"{stem}.tokens", dtype=kind, mode="r")
-        return Shard(tokens, np.asarray(ends), np.fromfile(f"{stem}.sizes", dtype=np.int64))
+        ends, sizes = (np.fromfile(f"{stem}.{part}", dtype=np.int64) for part in ("ends", "sizes"))
+        return Shard(tokens, ends, sizes)
 
 
 def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack:
@@ -80,7 +80,7 @@ def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack
     """
     sources = corpus.describe(corpus.resolve(data))
     asked = {
-        "data": {name: value for name, value in vars(data).items()},
+        "data": asdict(data),
         "sources": sources,
         "tokenizer": tokenizer.fingerprint(tokenizer_),
     }
@@ -101,9 +101,7 @@ def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack
     return made
 
 
-def _make(
-    run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokenizerFast
-) -> None:
+def _make(run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokenizerFast) -> None:
     """Write the shards beside the final folder, and move them there in one piece at the end."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -143,7 +141,7 @@ class _Writer:
     def __init__(self, folder: Path, tokenizer_: PreTrainedTokenizerFast) -> None:
         self._folder = folder
         self._tokenizer = tokenizer_
-        self._end = int(tokenizer_.eos_token_id)  # type: ignore[arg-type]
+        self._end = int(tokenizer_.eos_token_id)
         self._dtype = np.dtype(np.uint16 if len(tokenizer_) <= 2**16 else np.uint32)
         self._waiting: list[tuple[str, str, str]] = []
         self._waiting_bytes = 0
@@ -195,7 +193,7 @@ class _Writer:
             **{
                 name: {
                     tag: {split: counts[tag][split] for split in corpus.SPLITS}
-                    for tag in corpus.languages.tags()
+                    for tag in languages.tags()
                     if tag in counts
                 }
                 for name, counts in (
@@ -215,7 +213,7 @@ def weights(pack_: Pack, mix: Mix) -> dict[str, float]:
     """
     sizes = {tag: pack_.facts["tokens"][tag]["train"] for tag in pack_.tags}
     if mix.strategy == "weights":
-        asked = {corpus.languages.get(word).tag: value for word, value in mix.weights.items()}
+        asked = {languages.get(word).tag: value for word, value in mix.weights.items()}
         without = [tag for tag, value in asked.items() if value and tag not in sizes]
         if without:
             raise UserError(f"mix.weights names {without[0]}, which has no training text")
@@ -235,9 +233,7 @@ class Sequences:
     epoch come in an order that only the seed and the epoch's number decide.
     """
 
-    def __init__(
-        self, pack_: Pack, shares: dict[str, float], sequence: int, seed: int
-    ) -> None:
+    def __init__(self, pack_: Pack, shares: dict[str, float], sequence: int, seed: int) -> None:
         self.tags: Sequence[str] = [tag for tag, share in shares.items() if share > 0]
         self._shares = np.array([shares[tag] for tag in self.tags])
         self._shards = [pack_.shard(tag, "train").tokens for tag in self.tags]

@@ -78,15 +78,16 @@ def training(run: runs.Run) -> Any:
     left.plot([row["step"] for row in steps], [row["loss"] for row in steps], color="#0072B2")
     left.set(title="Training loss", xlabel="step", ylabel="nats per token")
     measured = [row for row in metrics if "bits_per_byte" in row]
-    tags = measured[-1]["bits_per_byte"] if measured else {}
+    tags: dict[str, float] = measured[-1]["bits_per_byte"] if measured else {}
     at = [row["step"] for row in measured]
     for tag in tags:
         line = [row["bits_per_byte"].get(tag) for row in measured]
         right.plot(at, line, color="#9fb6cc", linewidth=0.8)
     if tags:
+        ranked = sorted(tags, key=lambda tag: tags[tag])
         mean = [sum(row["bits_per_byte"].values()) / len(tags) for row in measured]
         right.plot(at, mean, color="#0072B2", marker="o", label=f"mean of {len(tags)} languages")
-        for tag, place in ((min(tags, key=tags.get), "top"), (max(tags, key=tags.get), "bottom")):
+        for tag, place in ((ranked[0], "top"), (ranked[-1], "bottom")):
             right.annotate(
                 languages.get(tag).name, (at[-1], tags[tag]), va=place, ha="right", fontsize=8
             )

@@ -32,9 +32,7 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
         shares=shares,
     )
-    outcome = train.train(
-        run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, precision
-    )
+    outcome = train.train(run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, precision)
     with runs.told_when_full(run.path):
         temporary = run.path / ".model"
         shutil.rmtree(temporary, ignore_errors=True)

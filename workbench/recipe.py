@@ -583,7 +583,9 @@ def _convert(value: Any, hint: Any, dotted: str, where: str) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise UserError(f"{where}: {dotted} is {_named(hint)}, not {_named(type(value))}: {value!r}")
+        raise UserError(
+            f"{where}: {dotted} is {_named(hint)}, not {_named(type(value))}: {value!r}"
+        )
     return value
 
 

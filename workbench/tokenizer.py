@@ -90,7 +90,7 @@ def train(
 
 def wrap(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
     """Return the tokenizer as ``transformers`` knows it; one token begins, ends and pads."""
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=END,
         eos_token=END,
@@ -126,7 +126,7 @@ def load(where: str | Path, revision: str = "main") -> PreTrainedTokenizerFast:
     try:
         if Path(where).is_file():
             return wrap(tokenizers.Tokenizer.from_file(str(where)))
-        loaded = AutoTokenizer.from_pretrained(
+        loaded: Any = AutoTokenizer.from_pretrained(
             str(where), revision=revision, trust_remote_code=False
         )
     except Exception as fault:  # the tokenizers' own exceptions derive from Exception alone

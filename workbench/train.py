@@ -56,7 +56,8 @@ def learning_rate(config: Training, step: int) -> float:
     else:
         falling = max(1, round(config.decay * config.steps))
         share = min(1.0, (config.steps - step) / falling) if config.decay else 1.0
-    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * share)
+    floor = config.final_rate
+    return config.learning_rate * (floor + (1 - floor) * share)
 
 
 def train(

@@ -47,13 +47,11 @@ def compare(
     asked = list(models) or [
         name for name in (generate.BASE, language.tag) if name in speaker.models
     ]
-    said = [
-        speaker.say(name, language.tag, [text], sampling or Sampling())[0] for name in asked
-    ]
-    return HTML(_side_by_side(said, language))
+    said = [speaker.say(name, language.tag, [text], sampling or Sampling())[0] for name in asked]
+    return HTML(_side_by_side(said, language))  # type: ignore[no-untyped-call]
 
 
-class ComparisonPanel(w.VBox):
+class ComparisonPanel(w.VBox):  # type: ignore[misc]
     """Choose models, language, prompt and settings; generate; see the texts side by side."""
 
     def __init__(self, base: str, adapters: str = "", lang: str = "en") -> None:
@@ -69,7 +67,9 @@ class ComparisonPanel(w.VBox):
             rows=6,
         )
         self.language = w.Dropdown(
-            options=[(f"{one.name} ({one.own_name})", one.tag) for one in languages.all_languages()],
+            options=[
+                (f"{one.name} ({one.own_name})", one.tag) for one in languages.all_languages()
+            ],
             value=first.tag,
             description="Language",
             tooltip="Language of the prompt",
@@ -100,7 +100,9 @@ class ComparisonPanel(w.VBox):
             tooltip="The same seed gives the same text",
         )
         self.button = w.Button(
-            description="Generate", tooltip="Let every chosen model continue the prompt", icon="play"
+            description="Generate",
+            tooltip="Let every chosen model continue the prompt",
+            icon="play",
         )
         self.status = w.HTML(value=render.page(render.status("Choose, then press Generate.")))
         self.result = w.HTML(layout=WIDE)
@@ -158,10 +160,10 @@ class ComparisonPanel(w.VBox):
 
 def training_curves(reference: str) -> HTML:
     """Show a run's loss and validation bits per byte as SVG, with the last numbers as a table."""
-    return HTML(_curves(runs.find(reference)))
+    return HTML(_curves(runs.find(reference)))  # type: ignore[no-untyped-call]
 
 
-class TrainingMonitor(w.VBox):
+class TrainingMonitor(w.VBox):  # type: ignore[misc]
     """Watch a pretraining run live; start, stop and resume it.
 
     The training is a process of its own that writes ``metrics.jsonl``; the panel reads along. A
@@ -284,9 +286,7 @@ def _curves(run: runs.Run) -> str:
     }
     parts = [
         render.curve({"loss": loss} if loss else {}, "Training loss", "step", "nats per token"),
-        render.curve(
-            validation if measured else {}, "Validation", "step", "bits per byte"
-        ),
+        render.curve(validation if measured else {}, "Validation", "step", "bits per byte"),
     ]
     if measured:
         rows: list[list[Any]] = [
