@@ -15,7 +15,7 @@ from typing import Any
 from workbench import languages as registry
 from workbench import plots, recipe
 from workbench import run as runs
-from workbench.errors import UserError
+from workbench.errors import UserError, nearest
 
 SERIES = ("inspect", "tokenizer", "pretrain", "adapt", "compare", "evaluate")
 
@@ -117,6 +117,26 @@ def show(reference: str | Path) -> str:
     pictures = sorted((found.path / "figures").glob("*.png"))
     lines += ["", *(f"  picture  {_short(picture)}" for picture in pictures)]
     return "\n".join(lines).rstrip()
+
+
+def results(reference: str | Path, *columns: str) -> Any:
+    """Return a run's results as a ``pandas.DataFrame``, one row a language or text.
+
+    Raises:
+        UserError: there is no such run, it has no results, or no such column.
+    """
+    import pandas
+
+    found = runs.find(reference)
+    name = "generations" if found.recipe.kind == "compare" else "languages"
+    frame = pandas.DataFrame(found.read_result(name))
+    unknown = [column for column in columns if column not in frame]
+    if unknown:
+        raise UserError(
+            f"{found.reference} has no column {unknown[0]!r}{nearest(unknown[0], frame)}; "
+            f"it has {', '.join(frame)}"
+        )
+    return frame[list(columns)] if columns else frame
 
 
 def verify(reference: str | Path) -> list[str]:

@@ -18,7 +18,7 @@ from workbench import run as runs
 from workbench.errors import UserError, nearest
 
 # A progress line of our own says what is going on; the library's bars would break it up.
-disable_progress_bar()  # type: ignore[no-untyped-call]
+disable_progress_bar()
 # PEFT 0.21 reads an attribute that transformers 5 has renamed; nothing for a user to act on.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
@@ -128,7 +128,7 @@ def load(reference: str) -> PreTrainedModel:
     except Exception as fault:  # transformers, safetensors and the hub's client raise their own
         first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise UserError(f"model {reference!r} cannot be loaded: {first[:200]}") from None
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model
 
 

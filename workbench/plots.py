@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench import languages
 from workbench import run as runs
+from workbench.errors import UserError
 
 FIGURES = "figures"
 # Okabe and Ito's palette, which people with colour-blindness can tell apart.
@@ -43,6 +44,20 @@ def draw(run: runs.Run) -> list[Path]:
             figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
             paths.append(path)
     return paths
+
+
+def show(reference: str) -> Any:
+    """Return the picture of a run for a notebook to display.
+
+    Raises:
+        UserError: there is no such run, or its kind has no picture.
+    """
+    from IPython.display import Image
+
+    pictures = sorted((runs.find(reference).path / FIGURES).glob("*.png"))
+    if not pictures:
+        raise UserError(f"{reference} has no picture; is it finished?")
+    return Image(filename=str(pictures[0]))
 
 
 def text_by_language(run: runs.Run) -> Any:

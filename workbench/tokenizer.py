@@ -90,7 +90,7 @@ def train(
 
 def wrap(tokenizer: tokenizers.Tokenizer) -> PreTrainedTokenizerFast:
     """Return the tokenizer as ``transformers`` knows it; one token begins, ends and pads."""
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END,
         eos_token=END,

@@ -326,7 +326,7 @@ class _Loop:
     def _tokens_to_go(self) -> float:
         left = self.config.steps - self.step
         per_step = self.config.batch * self.config.accumulation * self.config.sequence
-        return left * per_step * self.accelerator.num_processes
+        return float(left * per_step * self.accelerator.num_processes)
 
     def _line(self, row: dict[str, Any], measured: dict[str, float]) -> str:
         loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
