@@ -117,8 +117,9 @@ class Faults:
 
     def close(self) -> None:
         """Finish the quarantine file."""
-        if self._out is not None:
-            self._out.close()
+        if self._out is not None and self._quarantine is not None:
+            with runs.told_when_full(self._quarantine):
+                self._out.close()
             self._out = None
 
     def summary(self) -> dict[str, Any]:
@@ -615,11 +616,46 @@ def _opened(path: Path) -> IO[bytes]:
     if path.suffix.lower() == ".gz":
         return io.BufferedReader(gzip.open(path, "rb"))
     if path.suffix.lower() == ".zst":
-        reader = zstandard.ZstdDecompressor().stream_reader(
-            path.open("rb"), read_across_frames=True, closefd=True
-        )
-        return io.BufferedReader(reader)
+        return io.BufferedReader(_Zstandard(path), 2**20)
     return path.open("rb")
+
+
+class _Zstandard(io.RawIOBase):
+    """Reads Zstandard frames; one that breaks off is an ``EOFError``, as with gzip.
+
+    The library's own stream reader takes the end of the file for the end of the text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+        self._waiting = b""
+        self._compressed = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._waiting:
+            self._compressed = self._compressed or self._file.read(2**16)
+            if not self._compressed:
+                if self._begun:
+                    raise EOFError("the archive ends within a frame")
+                return 0
+            self._waiting = self._frame.decompress(self._compressed)
+            self._begun = not self._frame.eof
+            self._compressed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+        count = min(len(buffer), len(self._waiting))
+        buffer[:count] = self._waiting[:count]
+        self._waiting = self._waiting[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,96 @@
+"""A small house for the tests: the starter recipes in five languages, cut down to seconds."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+
+PROJECT = Path(__file__).parent.parent
+SHARED = PROJECT.parent / "shared" / "data"
+# Three scripts, four families, and the two languages that the notebooks name.
+TAGS = ["mlt_Latn", "fin_Latn", "eng_Latn", "ell_Grek", "kat_Geor"]
+SMALLER = {
+    "inspect": {"data": {"languages": TAGS}},
+    "tokenizer": {"data": {"languages": TAGS}, "vocabulary": {"size": 800}},
+    "pretrain": {
+        "data": {"languages": TAGS},
+        "train": {
+            "steps": 24,
+            "batch": 4,
+            "sequence": 64,
+            "precision": "fp32",
+            "warmup": 4,
+            "validate_every": 8,
+            "validation_documents": 2,
+            "checkpoint_every": 8,
+        },
+    },
+    "adapt": {
+        "data": {"languages": TAGS},
+        "train": {"steps": 4, "batch": 2, "sequence": 64, "precision": "fp32", "warmup": 1},
+    },
+    "compare": {"languages": TAGS, "sampling": {"max_new_tokens": 12}},
+    "evaluate": {"data": {"languages": TAGS}, "documents": 3, "resamples": 100},
+}
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project folder with small recipes, and ``WORKBENCH_HOME`` set to it."""
+    home = tmp_path_factory.mktemp("house")
+    for kind, changes in SMALLER.items():
+        source = PROJECT / "recipes" / kind / "starter.yaml"
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+        for key, value in changes.items():
+            known = content.get(key)
+            content[key] = {**known, **value} if isinstance(known, dict) else value
+        target = home / "recipes" / kind / "starter.yaml"
+        target.parent.mkdir(parents=True)
+        target.write_text(yaml.safe_dump(content), encoding="utf-8")
+    before = os.environ.get("WORKBENCH_HOME")
+    os.environ["WORKBENCH_HOME"] = str(home)
+    yield home
+    if before is None:
+        del os.environ["WORKBENCH_HOME"]
+    else:
+        os.environ["WORKBENCH_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def series(house: Path) -> Path:
+    """The house with the whole series run once; tests read it and do not change it."""
+    from workbench import commands
+
+    for kind in commands.SERIES:
+        commands.run(f"recipes/{kind}/starter.yaml", quiet=True)
+    return house
+
+
+@pytest.fixture
+def empty_runs(tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for runs that no other test sees."""
+    monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call the command line in a process of its own, as a user does."""
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "workbench", *words],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from workbench import recipe
+from workbench.errors import UserError
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*/*.yaml"))
+TEXT = "kind: pretrain\nname: x\nwhy: to see\ntokenizer: tokenizer/starter\n"
+
+
+def test_there_are_recipes_of_every_kind():
+    assert {path.parent.name for path in RECIPES} == set(recipe.KINDS)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_recipe_loads_and_comes_back_equal(path):
+    loaded = recipe.load(path)
+    assert (loaded.kind, loaded.name) == (path.parent.name, path.stem)
+    assert recipe.parse(loaded.to_yaml()) == loaded
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("train:\n  stepps: 3\n", r"f.yaml:6: unknown key 'train.stepps' \(did you mean 'steps'\?"),
+        ("modl: nano\n", r"f.yaml:5: unknown key 'modl' \(did you mean 'model'\?"),
+        ("train:\n  steps: many\n", "f.yaml:6: train.steps is a whole number, not text: 'many'"),
+        ("train:\n  steps: 1.5\n", "f.yaml:6: train.steps is a whole number, not a number: 1.5"),
+        ("train:\n  steps: true\n", "train.steps is a whole number, not true or false"),
+        ("train:\n  steps: 0\n", "f.yaml:6: train.steps must be at least 1, it is 0"),
+        ("train: 3\n", "f.yaml:5: train has keys of its own"),
+        ("model: nanno\n", r"f.yaml:5: model is 'nanno' \(did you mean 'nano'\?\)"),
+        ("data: {languages: [klingon]}\n", "f.yaml:5: data.unknown language 'klingon'"),
+        ("why: again\n", "f.yaml:5: not YAML: the key 'why' is given twice"),
+        ("data: {validation: 0.6, test: 0.6}\n", "leave nothing to train on"),
+        ("mix: {weights: {mt: 1}}\n", "weights are given, but strategy 'temperature'"),
+        ("a: [\n", "f.yaml:6: not YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(more, told):
+    with pytest.raises(UserError, match=told) as caught:
+        recipe.parse(TEXT + more, origin="f.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_kind_and_required_keys():
+    with pytest.raises(UserError, match=r"unknown kind 'pretrian' \(did you mean 'pretrain'"):
+        recipe.parse(TEXT.replace("pretrain", "pretrian"))
+    with pytest.raises(UserError, match="'tokenizer' is missing"):
+        recipe.parse("kind: pretrain\nname: x\nwhy: y\n")
+    with pytest.raises(UserError, match="why is empty"):
+        recipe.parse("kind: inspect\nname: x\nwhy: ' '\n")
+    with pytest.raises(UserError, match="name may hold"):
+        recipe.parse("kind: inspect\nname: ../up\nwhy: y\n")
+
+
+def test_norwegian_is_no_boolean_and_exponents_are_numbers():
+    loaded = recipe.parse(TEXT + "data: {languages: [no]}\ntrain: {learning_rate: 3e-4}\n")
+    assert loaded.data.languages == ["no"]
+    assert loaded.train.learning_rate == 3e-4
+
+
+def test_overrides_go_through_the_same_checks():
+    loaded = recipe.parse(TEXT, ["train.steps=7", "data.languages=[mt, fi]", "name=y"])
+    assert (loaded.train.steps, loaded.data.languages, loaded.name) == (7, ["mt", "fi"], "y")
+    with pytest.raises(UserError, match="override 'train.stps=7': unknown key"):
+        recipe.parse(TEXT, ["train.stps=7"])
+    with pytest.raises(UserError, match="not of the form key=value"):
+        recipe.parse(TEXT, ["train.steps"])
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path):
+    (tmp_path / "starter.yaml").write_text(TEXT)
+    with pytest.raises(UserError, match="did you mean .*starter.yaml"):
+        recipe.load(tmp_path / "startr.yaml")

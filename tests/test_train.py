@@ -1,0 +1,201 @@
+"""Stopping anywhere and going on equals never having stopped, bit for bit on a CPU."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import PROJECT
+from safetensors.torch import load_file
+
+from workbench import __main__, checkpoint, commands, packing, recipe, train
+from workbench import model as models
+from workbench import run as runs
+from workbench.recipe import Training
+
+STARTER = "recipes/pretrain/starter.yaml"
+
+
+def weights(name):
+    return load_file(runs.root() / "pretrain" / name / "model" / "model.safetensors")
+
+
+def losses(name):
+    return [row["loss"] for row in runs.find(f"pretrain/{name}").metrics()]
+
+
+def same(one, other):
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
+
+
+def start(name, *overrides):
+    return subprocess.Popen(
+        [sys.executable, "-m", "workbench", "run", STARTER, f"name={name}", *overrides],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_step(name, step, process):
+    metrics = runs.root() / "pretrain" / name / "metrics.jsonl"
+    for _ in range(1200):
+        if len(runs.read_jsonl(metrics)) >= step:
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError(f"{name} never reached step {step}")
+
+
+def test_a_seed_repeats_itself(series):
+    commands.run(STARTER, "name=again", quiet=True)
+    assert same("again", "starter")
+    assert losses("again") == losses("starter")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(series, number, status):
+    name = f"signal-{number}"
+    process = start(name)
+    wait_for_step(name, 3, process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status, said
+    assert "workbench resume pretrain/" in said
+    assert not runs.find(f"pretrain/{name}").finished
+    commands.resume(f"pretrain/{name}")
+    assert same(name, "starter")
+    assert losses(name) == losses("starter"), "the metrics go on without gap or repetition"
+
+
+@pytest.mark.parametrize("step", [2, 9, 17])
+def test_killed_hard_a_loadable_checkpoint_remains(series, step):
+    name = f"killed-{step}"
+    process = start(name)
+    wait_for_step(name, step, process)
+    process.kill()
+    process.wait()
+    found, problems = checkpoint.latest(runs.root() / "pretrain" / name / "checkpoints")
+    assert not problems
+    assert (found is None) == (step < 8)
+    commands.run(STARTER, f"name={name}", quiet=True)
+    assert same(name, "starter")
+
+
+def test_the_middle_of_an_accumulated_step_is_no_special_place(series):
+    more = ("train.accumulation=3", "train.batch=2", "train.steps=6", "train.checkpoint_every=2")
+    commands.run(STARTER, "name=whole", *more, quiet=True)
+    process = start("parts", *more)
+    wait_for_step("parts", 3, process)
+    process.kill()
+    process.wait()
+    commands.resume("pretrain/parts")
+    assert same("parts", "whole")
+
+
+def test_a_full_disk_ends_with_one_line_and_loses_nothing(series, monkeypatch, capsys):
+    real = checkpoint.save_file
+
+    def full(tensors, path):
+        if "00000016" in str(path):
+            raise OSError(28, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    status = __main__.main(["run", str(series / STARTER), "name=full"])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1
+    assert said.startswith("workbench: no space left on the disk while writing")
+    found, problems = checkpoint.latest(runs.root() / "pretrain/full/checkpoints")
+    assert (found.name, problems) == ("step-00000008", [])
+    monkeypatch.setattr(checkpoint, "save_file", real)
+    commands.run(STARTER, "name=full", quiet=True)
+    assert same("full", "starter")
+
+
+def test_loss_that_is_not_finite_never_reaches_the_weights(series, monkeypatch):
+    real = train.F.cross_entropy
+    calls = iter(range(10**6))
+
+    def sometimes(*words, **more):
+        loss = real(*words, **more)
+        return loss * math.nan if next(calls) == 3 and loss.dim() == 0 else loss
+
+    monkeypatch.setattr(train.F, "cross_entropy", sometimes)
+    run = commands.run(STARTER, "name=nan", "train.steps=7", quiet=True)
+    assert run.record["happened"]["skipped_steps"] == 1
+    assert [row["step"] for row in run.metrics() if row["loss"] is None] == [4]
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in weights("nan").values())
+
+
+def test_too_many_such_steps_end_the_run_and_say_where(series, monkeypatch):
+    monkeypatch.setattr(
+        train.F,
+        "cross_entropy",
+        lambda *words, **more: torch.full((), math.nan, requires_grad=True),
+    )
+    with pytest.raises(RuntimeError, match="3 steps in a row had no finite loss"):
+        commands.run(STARTER, "name=hopeless", "train.bad_steps=3", quiet=True)
+
+
+def test_validation_falls_in_every_language(series):
+    measured = [row for row in runs.find("pretrain/starter").metrics() if "bits_per_byte" in row]
+    assert len(measured) == 3
+    for tag, first in measured[0]["bits_per_byte"].items():
+        assert measured[-1]["bits_per_byte"][tag] < first
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+def test_learning_rates(schedule):
+    config = Training(
+        steps=100, warmup=10, decay=0.2, learning_rate=1.0, schedule=schedule, final_rate=0.1
+    )
+    rates = [train.learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert all(later <= earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert 0.1 <= rates[-1] < 0.16
+    if schedule == "wsd":
+        assert rates[79] == 1.0
+        assert rates[90] == pytest.approx(0.55)
+    else:
+        assert rates[55] == pytest.approx(0.55, abs=0.01)
+
+
+def test_norms_do_not_decay():
+    model = models.build("nano", 300, 64, 0, 1)
+    decayed, plain = train.optimizer_for(model, Training()).param_groups
+    assert {weight.dim() for weight in decayed["params"]} == {2}
+    assert {weight.dim() for weight in plain["params"]} == {1}
+    assert plain["weight_decay"] == 0
+
+
+def test_precision_is_measured_and_an_explicit_one_obeyed():
+    model = models.build("nano", 300, 64, 0, 1)
+    assert train.choose_precision(model, Training(precision="bf16")) == ("bf16", {})
+    chosen, seconds = train.choose_precision(model, Training(batch=1, sequence=32))
+    assert chosen in ("fp32", "bf16")
+    assert set(seconds) == {"fp32", "bf16"} or torch.cuda.is_available()
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_bf16_trains(series):
+    run = commands.run(STARTER, "name=bf16", "train.precision=bf16", "train.steps=4", quiet=True)
+    assert run.record["happened"]["precision"] == "bf16"
+    assert {tensor.dtype for tensor in weights("bf16").values()} == {torch.float32}
+    assert losses("bf16") == pytest.approx(losses("starter")[:4], rel=0.02)
+
+
+def test_the_loop_needs_no_validation_text(series):
+    run = commands.run(STARTER, "name=blind", "data.validation=0", "train.steps=3", quiet=True)
+    assert run.record["happened"]["bits_per_byte"] == {}
+    pack = packing.Pack(runs.root() / packing.CACHE / run.record["happened"]["pack"])
+    assert all(counts["validation"] == 0 for counts in pack.facts["tokens"].values())
+    assert recipe.load(run.path / "recipe.yaml").data.validation == 0
