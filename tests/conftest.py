@@ -55,7 +55,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         target.write_text(yaml.safe_dump(content), encoding="utf-8")
     before = os.environ.get("WORKBENCH_HOME")
     os.environ["WORKBENCH_HOME"] = str(home)
+    # Relative paths of recipes mean these small ones, in processes that tests start too.
+    os.chdir(home)
     yield home
+    os.chdir(PROJECT)
     if before is None:
         del os.environ["WORKBENCH_HOME"]
     else:

@@ -1,0 +1,108 @@
+"""A real JupyterLab in a real browser: the panel of notebook 05, and a hostile prompt."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = "<img src=x onerror=\"document.title='run'\">"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture
+def lab(series, tmp_path):
+    """JupyterLab on a copy of the notebooks; yields its address."""
+    shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "PYTHONPATH": str(PROJECT),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+    }
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                f"--port={port}",
+                "--ServerApp.port_retries=0",
+                "--IdentityProvider.token=",
+                "--ip=127.0.0.1",
+                f"--ServerApp.root_dir={tmp_path / 'notebooks'}",
+            ],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(240):
+                try:
+                    urllib.request.urlopen(f"{address}/api", timeout=1)
+                    break
+                except (urllib.error.URLError, TimeoutError):
+                    assert server.poll() is None, (tmp_path / "log").read_text()
+                    time.sleep(0.25)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, from the system's packages")
+def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1400, "height": 1200})
+        dialogs = []
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        try:
+            page.goto(f"{lab}/lab/tree/05-comparing-generations.ipynb?reset")
+            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=90_000)
+            page.get_by_text("Run All Cells", exact=True).click()
+            button = page.get_by_role("button", name="Generate")
+            button.wait_for(timeout=180_000)
+            button.scroll_into_view_if_needed()
+            panel = page.locator(".jp-OutputArea-output", has=button).last
+            prompt = panel.locator("textarea")
+            prompt.fill(HOSTILE)
+            prompt.press("Tab")
+            button.click()
+            expect(panel.get_by_text("Done: 2 texts")).to_be_visible(timeout=90_000)
+            cards = panel.locator(".card")
+            expect(cards).to_have_count(2)
+            for number in range(2):
+                assert cards.nth(number).locator(".new").inner_text().strip()
+                assert HOSTILE in cards.nth(number).inner_text()
+            assert panel.locator("img").count() == 0
+            assert page.title() != "run"
+            assert dialogs == []
+        finally:
+            shots = Path(os.environ.get("WORKBENCH_SHOTS", tmp_path))
+            page.screenshot(path=shots / "panel.png")
+            browser.close()

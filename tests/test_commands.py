@@ -1,0 +1,144 @@
+"""The command line as users meet it: results, and one clear line for each mistake."""
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import PROJECT, TAGS
+
+from workbench import __main__, commands
+from workbench import run as runs
+
+
+def told(capsys, *words):
+    """Run a command that must be refused; return its one line."""
+    status = __main__.main(list(words))
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2, lines
+    last = lines[-1]
+    assert last.startswith("workbench: ")
+    assert "Traceback" not in "\n".join(lines)
+    return last
+
+
+def test_importing_the_package_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, time; t = time.perf_counter(); import workbench, workbench.commands;"
+        "heavy = {'torch', 'transformers', 'accelerate', 'peft', 'ipywidgets'} & set(sys.modules);"
+        "print(heavy, time.perf_counter() - t)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
+    ).stdout
+    assert out.startswith("set()")
+
+
+def test_the_second_time_everything_is_reused(series, capsys):
+    began = time.monotonic()
+    said = commands.demo()
+    assert time.monotonic() - began < 30
+    assert capsys.readouterr().out.count("finished before, reused") == len(commands.SERIES)
+    for word in ("Maltese", "Georgian", "bits/byte adapted", "model-card.md", "bits.png"):
+        assert word in said
+
+
+@pytest.mark.parametrize("words", [["list"], ["languages"], ["show", "compare/starter"]])
+def test_tables_are_printed(series, capsys, words):
+    assert __main__.main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_languages_for_programs(capsys, house):
+    assert __main__.main(["languages", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 43
+    assert {row["codes"]["flores"] for row in rows if row["tag"] == "cnr_Latn"} == {"no data"}
+
+
+def test_verify_tells_a_changed_file(series, capsys):
+    commands.run("recipes/inspect/starter.yaml", "name=touched", quiet=True)
+    assert __main__.main(["verify", "inspect/touched"]) == 0
+    (runs.root() / "inspect/touched/languages.json").write_text("[]")
+    assert __main__.main(["verify", "inspect/touched"]) == 1
+    assert "languages.json: changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["recipes/pretrain/startr.yaml"], "no recipe at"),
+        (["recipes/pretrain/starter.yaml", "train.stepps=1"], "did you mean 'steps'"),
+        (["recipes/pretrain/starter.yaml", "train.steps=few"], "is a whole number, not text"),
+        (["recipes/inspect/starter.yaml", "data.languages=[klingon]"], "unknown language"),
+        (["recipes/inspect/starter.yaml", "name=a", "data.sources=[nowhere.jsonl]"], "no such"),
+        (["recipes/pretrain/starter.yaml", "train.steps=9"], "train.steps was 24, is now 9"),
+        (["recipes/tokenizer/starter.yaml", "name=b", "vocabulary.size=90000"], "fills only"),
+        (["recipes/pretrain/starter.yaml", "name=c", "tokenizer=tokenizer/x"], "no run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(series, capsys, words, what):
+    assert what in told(capsys, "run", *words)
+
+
+def test_nothing_of_a_refused_run_stays_in_the_way(series, capsys):
+    told(capsys, "run", "recipes/inspect/starter.yaml", "name=gone", "data.sources=[no.txt]")
+    assert not (runs.root() / "inspect/gone").exists()
+
+
+def test_empty_and_corrupt_sources_are_told_and_kept(series, tmp_path, capsys):
+    empty = tmp_path / "mt.jsonl"
+    empty.write_text("")
+    line = told(
+        capsys, "run", "recipes/inspect/starter.yaml", "name=empty", f"data.sources=[{empty}]"
+    )
+    assert "no document in the chosen languages" in line
+    corrupt = tmp_path / "mt.jsonl.gz"
+    row = json.dumps({"text": "tajjeb", "lang": "mt"}) + "\n"
+    corrupt.write_bytes(gzip.compress(row.encode() * 2000)[:-20])
+    assert (
+        __main__.main(
+            ["run", "recipes/inspect/starter.yaml", "name=corrupt", f"data.sources=[{corrupt}]"]
+        )
+        == 0
+    )
+    run = runs.find("inspect/corrupt")
+    assert run.record["happened"]["faults"]["by_reason"]["truncated archive"] == 1
+    assert (run.path / "quarantine.jsonl").exists()
+    assert run.read_result("languages")[0]["documents"] > 0
+
+
+def test_a_real_process_gives_the_same_status_and_no_traceback(cli, house):
+    done = cli("run", "recipes/pretrain/nothing.yaml")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert cli("languages", "--json").returncode == 0
+
+
+def test_the_record_names_the_corpus_and_its_checksum(series):
+    record = runs.find("pretrain/starter").record
+    (source,) = record["provenance"]["data"]
+    assert (source["source"], source["origin"]) == ("starter", "synthetic")
+    assert len(source["sha256"]) == 64
+    assert set(record["happened"]["documents"]) == set(TAGS)
+
+
+def test_a_run_can_be_repeated_from_its_record_alone(series, tmp_path):
+    record = runs.find("tokenizer/starter").record
+    again = record["asked"]["recipe"] | {"name": "again"}
+    (tmp_path / "again.yaml").write_text(json.dumps(again))
+    made = commands.run(tmp_path / "again.yaml", quiet=True)
+    names = ("languages.json", "tokenizer/tokenizer.json")
+    first = runs.find("tokenizer/starter").path
+    assert [runs.sha256(made.path / name) for name in names] == [
+        runs.sha256(first / name) for name in names
+    ]
+
+
+def test_results_as_a_table_with_hints(series):
+    frame = commands.results("tokenizer/starter", "language", "tokens")
+    assert list(frame) == ["language", "tokens"]
+    with pytest.raises(commands.UserError, match="did you mean 'tokens'"):
+        commands.results("tokenizer/starter", "tokns")
