@@ -33,7 +33,7 @@ SMALLER = {
     },
     "adapt": {
         "data": {"languages": TAGS},
-        "train": {"steps": 4, "batch": 2, "sequence": 64, "precision": "fp32", "warmup": 1},
+        "train": {"steps": 8, "batch": 4, "sequence": 64, "precision": "fp32", "learning_rate": 0.003},
     },
     "compare": {"languages": TAGS, "sampling": {"max_new_tokens": 12}},
     "evaluate": {"data": {"languages": TAGS}, "documents": 3, "resamples": 100},

@@ -161,7 +161,7 @@ def test_learning_rates(schedule):
     rates = [train.learning_rate(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
-    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[10:]))
     assert 0.1 <= rates[-1] < 0.16
     if schedule == "wsd":
         assert rates[79] == 1.0

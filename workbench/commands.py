@@ -133,8 +133,8 @@ def results(reference: str | Path, *columns: str) -> Any:
     unknown = [column for column in columns if column not in frame]
     if unknown:
         raise UserError(
-            f"{found.reference} has no column {unknown[0]!r}{nearest(unknown[0], frame)}; "
-            f"it has {', '.join(frame)}"
+            f"{found.reference} has no column {unknown[0]!r}{nearest(unknown[0], map(str, frame))}; "
+            f"it has {', '.join(map(str, frame))}"
         )
     return frame[list(columns)] if columns else frame
 

@@ -20,7 +20,7 @@ from workbench.errors import UserError, nearest
 # A progress line of our own says what is going on; the library's bars would break it up.
 disable_progress_bar()
 # PEFT 0.21 reads an attribute that transformers 5 has renamed; nothing for a user to act on.
-warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def show(reference: str) -> Any:
     pictures = sorted((runs.find(reference).path / FIGURES).glob("*.png"))
     if not pictures:
         raise UserError(f"{reference} has no picture; is it finished?")
-    return Image(filename=str(pictures[0]))
+    return Image(filename=str(pictures[0]))  # type: ignore[no-untyped-call]
 
 
 def text_by_language(run: runs.Run) -> Any:
