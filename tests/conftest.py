@@ -33,7 +33,13 @@ SMALLER = {
     },
     "adapt": {
         "data": {"languages": TAGS},
-        "train": {"steps": 8, "batch": 4, "sequence": 64, "precision": "fp32", "learning_rate": 0.003},
+        "train": {
+            "steps": 8,
+            "batch": 4,
+            "sequence": 64,
+            "precision": "fp32",
+            "learning_rate": 0.003,
+        },
     },
     "compare": {"languages": TAGS, "sampling": {"max_new_tokens": 12}},
     "evaluate": {"data": {"languages": TAGS}, "documents": 3, "resamples": 100},

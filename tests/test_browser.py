@@ -41,16 +41,9 @@ def lab(series, tmp_path):
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [
-                sys.executable,
-                "-m",
-                "jupyterlab",
-                "--no-browser",
-                "--allow-root",
-                f"--port={port}",
-                "--ServerApp.port_retries=0",
-                "--IdentityProvider.token=",
-                "--ip=127.0.0.1",
-                f"--ServerApp.root_dir={tmp_path / 'notebooks'}",
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(f"--port={port}", "--ServerApp.port_retries=0", "--ip=127.0.0.1"),
+                *("--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path / 'notebooks'}"),
             ],
             env=environment,
             stdout=log,
@@ -83,8 +76,9 @@ def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         try:
             page.goto(f"{lab}/lab/tree/05-comparing-generations.ipynb?reset")
-            page.get_by_role("menuitem", name="Run", exact=True).click(timeout=90_000)
-            page.get_by_text("Run All Cells", exact=True).click()
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All", exact=True).click()
             button = page.get_by_role("button", name="Generate")
             button.wait_for(timeout=180_000)
             button.scroll_into_view_if_needed()
