@@ -78,7 +78,7 @@ def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
             page.goto(f"{lab}/lab/tree/05-comparing-generations.ipynb?reset")
             page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
             page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
             button = page.get_by_role("button", name="Generate")
             button.wait_for(timeout=180_000)
             button.scroll_into_view_if_needed()

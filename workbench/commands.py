@@ -130,11 +130,12 @@ def results(reference: str | Path, *columns: str) -> Any:
     found = runs.find(reference)
     name = "generations" if found.recipe.kind == "compare" else "languages"
     frame = pandas.DataFrame(found.read_result(name))
-    unknown = [column for column in columns if column not in frame]
+    known = [str(column) for column in frame]
+    unknown = [column for column in columns if column not in known]
     if unknown:
         raise UserError(
-            f"{found.reference} has no column {unknown[0]!r}{nearest(unknown[0], map(str, frame))}; "
-            f"it has {', '.join(map(str, frame))}"
+            f"{found.reference} has no column {unknown[0]!r}{nearest(unknown[0], known)}; "
+            f"it has {', '.join(known)}"
         )
     return frame[list(columns)] if columns else frame
 
