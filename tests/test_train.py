@@ -200,3 +200,22 @@ def test_the_loop_needs_no_validation_text(series):
     pack = packing.Pack(runs.root() / packing.CACHE / run.record["happened"]["pack"])
     assert all(counts["validation"] == 0 for counts in pack.facts["tokens"].values())
     assert recipe.load(run.path / "recipe.yaml").data.validation == 0
+
+
+def test_a_model_comes_out_of_mixed_precision_as_it_went_in(series):
+    run = runs.find("pretrain/starter")
+    pack = packing.Pack(runs.root() / packing.CACHE / run.record["happened"]["pack"])
+    model = models.load("pretrain/starter")
+    tokens = torch.arange(30).unsqueeze(0)
+    config = Training(steps=1, batch=1, sequence=32, learning_rate=1e-30, weight_decay=0.0)
+    with torch.inference_mode():
+        before = model(input_ids=tokens).logits
+    scratch = runs.Run.begin(
+        recipe.parse("kind: inspect\nname: scratch\nwhy: a place to train in\n")
+    )
+    folder = scratch.path / "checkpoints"
+    train.train(scratch, model, pack, {"mlt_Latn": 1.0}, config, folder, "bf16")
+    scratch.leave("stopped")
+    with torch.inference_mode():
+        after = model.eval()(input_ids=tokens).logits
+    assert torch.equal(before, after)

@@ -87,8 +87,12 @@ def train(
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
     loop = _Loop(run, model, pack, shares, config, checkpoints, precision, label)
-    with runs.StopSignal(run) as stop:
-        return loop.go(stop)
+    try:
+        with runs.StopSignal(run) as stop:
+            return loop.go(stop)
+    finally:
+        # Mixed precision wraps the model's forward pass; whoever goes on with it wants its own.
+        loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
 
 
 def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dict[str, float]]:
