@@ -136,7 +136,7 @@ def bits_by_language(run: runs.Run) -> Any:
     _name_languages(axes, rows)
     axes.set(title="Bits per byte: base (hollow), own adapter (filled)", xlabel="bits per byte")
     _plain(axes)
-    _status_legend(axes, rows)
+    _status_legend(axes, rows, "lower left")
     return figure
 
 
@@ -149,7 +149,7 @@ def _bars(rows: list[dict[str, Any]], values: list[float], title: str, label: st
     _name_languages(axes, rows)
     axes.set(title=title, xlabel=label)
     _plain(axes)
-    _status_legend(axes, rows)
+    _status_legend(axes, rows, "lower right")
     return figure
 
 
@@ -170,7 +170,7 @@ def _plain(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _status_legend(axes: Any, rows: list[dict[str, Any]]) -> None:
+def _status_legend(axes: Any, rows: list[dict[str, Any]], place: str) -> None:
     from matplotlib.patches import Patch
 
     present = {languages.get(row["tag"]).status for row in rows}
@@ -179,4 +179,4 @@ def _status_legend(axes: Any, rows: list[dict[str, Any]]) -> None:
         for status, colour in STATUS_COLOURS.items()
         if status in present
     ]
-    axes.legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
+    axes.legend(handles=handles, frameon=False, fontsize=8, loc=place)
