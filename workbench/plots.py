@@ -61,14 +61,11 @@ def show(reference: str) -> Any:
 
 
 def text_by_language(run: runs.Run) -> Any:
-    """Return bars of the megabytes of text in each language."""
+    """Return bars of how much text there is in each language."""
     rows = sorted(run.read_result("languages"), key=lambda row: row["bytes"])
-    return _bars(
-        rows,
-        [row["bytes"] / 1e6 for row in rows],
-        "Text by language",
-        "MB of UTF-8 text",
-    )
+    unit, name = (1e6, "MB") if rows[-1]["bytes"] >= 1e6 else (1e3, "kB")
+    values = [row["bytes"] / unit for row in rows]
+    return _bars(rows, values, "Text by language", f"{name} of UTF-8 text")
 
 
 def token_cost(run: runs.Run) -> Any:
@@ -145,7 +142,7 @@ def _bars(rows: list[dict[str, Any]], values: list[float], title: str, label: st
     axes = figure.subplots()
     colours = [STATUS_COLOURS[languages.get(row["tag"]).status] for row in rows]
     bars = axes.barh(range(len(rows)), values, color=colours, height=0.7)
-    axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
+    axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=7)
     _name_languages(axes, rows)
     axes.set(title=title, xlabel=label)
     _plain(axes)
