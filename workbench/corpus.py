@@ -4,6 +4,7 @@ Every source is a stream: memory stays flat however large it is. What cannot be 
 file, line and reason, counted, and written to a quarantine file; the good documents go on.
 """
 
+import abc
 import csv
 import glob
 import gzip
@@ -201,18 +202,18 @@ def _on_disk(word: str) -> list["Source"]:
     return [FileSource(file) for file in files]
 
 
-class Source:
+class Source(abc.ABC):
     """A stream of documents that can say what it was."""
 
+    @abc.abstractmethod
     def documents(
         self, chosen: dict[str, Language], data: Data, faults: Faults
     ) -> Iterator[Document]:
         """Yield documents; a language outside ``chosen`` may be left out early."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return what the record states: files with SHA-256 and size, or the hub's revision."""
-        raise NotImplementedError
 
 
 class StarterSource(Source):
