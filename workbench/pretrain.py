@@ -55,9 +55,3 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         ],
     )
     run.happened(**asdict(outcome))
-
-
-def newest_checkpoint(run: runs.Run) -> str:
-    """Return the name of the newest whole checkpoint, or an empty string."""
-    found, _ = checkpoint.latest(run.path / CHECKPOINTS)
-    return found.name if found else ""

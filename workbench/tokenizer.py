@@ -59,9 +59,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
     )
 
 
-def train(
-    texts: Iterator[str], size: int, min_frequency: int, quiet: bool = True
-) -> tokenizers.Tokenizer:
+def train(texts: Iterator[str], size: int, min_frequency: int) -> tokenizers.Tokenizer:
     """Train byte-level BPE (Sennrich et al. 2016; over bytes: Radford et al. 2019).
 
     Returns:
@@ -82,7 +80,7 @@ def train(
         min_frequency=min_frequency,
         special_tokens=[END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=not quiet,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
