@@ -64,10 +64,25 @@ def test_an_empty_source_is_the_users_mistake(series, tmp_path):
 )
 def test_shares(series, mix, greek):
     pack = packed(series)
-    sizes = {tag: pack.facts["tokens"][tag]["train"] for tag in pack.tags}
+    sizes = pack.sizes("tokens")
     shares = packing.weights(pack, mix)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["ell_Grek"] == pytest.approx(greek(sizes))
+
+
+def test_unimax_shares_out_tokens_or_bytes(series):
+    pack = packed(series)
+    tokens, sizes = pack.sizes("tokens"), pack.sizes("bytes")
+    smallest = min(tokens, key=tokens.get)
+    shares = packing.weights(pack, Mix("unimax", max_epochs=1), sum(tokens.values()) - 1)
+    assert shares[smallest] == pytest.approx(tokens[smallest] / (sum(tokens.values()) - 1))
+    even = packing.weights(pack, Mix("unimax", unit="bytes", budget=len(sizes)))
+    epochs = {tag: share / tokens[tag] for tag, share in even.items()}
+    read = {tag: epochs[tag] * sizes[tag] for tag in sizes}
+    assert max(read.values()) == pytest.approx(min(read.values()))
+    assert max(even.values()) > 1.01 * min(even.values())
+    with pytest.raises(UserError, match="give mix.budget"):
+        packing.weights(pack, Mix("unimax"))
 
 
 def test_a_weight_for_a_language_without_text_is_refused(series):

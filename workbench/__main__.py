@@ -46,7 +46,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             if not files:
                 raise UserError("no recipe given; try recipes/pretrain/starter.yaml")
             for file in files:
-                commands.run(file, *overrides, fresh=options.fresh)
+                commands.run(file, *overrides, fresh=options.fresh, workers=options.workers)
         case "resume":
             commands.resume(options.run)
         case "stop":
@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         "recipes", nargs="+", metavar="RECIPE|key=value", help="recipe files, and settings for them"
     )
     run.add_argument("--fresh", action="store_true", help="set existing runs aside, begin anew")
+    run.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes of an inspection; by the amount of text where not given",
+    )
     for name, purpose in (
         ("resume", "go on with an unfinished run"),
         ("stop", "ask a running training to save and stop"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ SERIES = ("inspect", "tokenizer", "pretrain", "adapt", "compare", "evaluate")
 
 
 def run(
-    recipe_file: str | Path, *overrides: str, fresh: bool = False, quiet: bool = False
+    recipe_file: str | Path,
+    *overrides: str,
+    fresh: bool = False,
+    quiet: bool = False,
+    workers: int = 0,
+    executor: Executor | None = None,
 ) -> runs.Run:
     """Carry a recipe out, or return its finished run.
 
@@ -30,6 +36,8 @@ def run(
         overrides: settings such as ``train.steps=50``.
         fresh: set an existing run of that name aside and begin anew.
         quiet: do not say where the result lies.
+        workers: of an inspection: processes on this machine; 0 decides by the amount of text.
+        executor: of an inspection: does the work in their place, on other machines if it likes.
 
     Raises:
         UserError: the recipe or what it builds upon is not right.
@@ -42,7 +50,7 @@ def run(
         if not quiet:
             print(f"{made.reference}: finished before, reused from {_short(made.path)}")
         return made
-    _carry_out(made, wanted)
+    _carry_out(made, wanted, workers, executor)
     if not quiet:
         seconds = made.record["happened"]["seconds"]
         print(f"{made.reference}: done in {seconds:.1f} s, {_short(made.path)}")
@@ -119,17 +127,28 @@ def show(reference: str | Path) -> str:
     return "\n".join(lines).rstrip()
 
 
-def results(reference: str | Path, *columns: str) -> Any:
-    """Return a run's results as a ``pandas.DataFrame``, one row a language or text.
+def results(reference: str | Path, *columns: str, table: str = "") -> Any:
+    """Return a table of a run's results as a ``pandas.DataFrame``.
+
+    Args:
+        reference: the run, as ``kind/name``.
+        columns: the ones to return; all where none is named.
+        table: which of the run's tables; empty takes the main one, a row a language or text.
 
     Raises:
-        UserError: there is no such run, it has no results, or no such column.
+        UserError: there is no such run, it has no results, or no such table or column.
     """
     import pandas
 
     found = runs.find(reference)
-    name = "generations" if found.recipe.kind == "compare" else "languages"
-    frame = pandas.DataFrame(found.read_result(name))
+    main = "generations" if found.recipe.kind == "compare" else "languages"
+    tables = sorted(path.stem for path in found.path.glob("*.parquet"))
+    if table and table not in tables:
+        raise UserError(
+            f"{found.reference} has no table {table!r}{nearest(table, tables)}; "
+            f"it has {', '.join(tables) or 'none yet'}"
+        )
+    frame = pandas.DataFrame(found.read_result(table or main))
     known = [str(column) for column in frame]
     unknown = [column for column in columns if column not in known]
     if unknown:
@@ -251,10 +270,12 @@ def result_table(rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> str
     return runs.table(cut, names)
 
 
-def _carry_out(made: runs.Run, wanted: recipe.Recipe) -> None:
+def _carry_out(
+    made: runs.Run, wanted: recipe.Recipe, workers: int = 0, executor: Executor | None = None
+) -> None:
     """Do the work of a run's kind, draw its pictures, and state how it ended."""
     try:
-        _make(made, wanted)
+        _make(made, wanted, workers, executor)
         plots.draw(made)
         made.finish()
     except KeyboardInterrupt:
@@ -267,16 +288,16 @@ def _carry_out(made: runs.Run, wanted: recipe.Recipe) -> None:
         raise
 
 
-def _make(made: runs.Run, wanted: recipe.Recipe) -> None:
+def _make(made: runs.Run, wanted: recipe.Recipe, workers: int, executor: Executor | None) -> None:
     match wanted:
         case recipe.InspectRecipe():
             from workbench import inspection
 
-            inspection.make(made, wanted)
+            inspection.make(made, wanted, workers, executor)
         case recipe.TokenizerRecipe():
-            from workbench import tokenizer
+            from workbench import vocabulary
 
-            tokenizer.make(made, wanted)
+            vocabulary.make(made, wanted)
         case recipe.PretrainRecipe():
             from workbench import pretrain
 

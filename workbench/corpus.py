@@ -6,14 +6,16 @@ file, line and reason, counted, and written to a quarantine file; the good docum
 
 import abc
 import csv
+import dataclasses
 import glob
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +35,10 @@ FORMATS = (".jsonl", ".parquet", ".csv", ".txt")
 COMPRESSIONS = (".gz", ".zst")
 SHOWN_FAULTS = 5
 MAX_LINE_BYTES = 64 * 2**20
+# Parquet is read in pieces of about so many bytes, whole row groups each.
+PIECE_BYTES = 64 * 2**20
+# Where an inspection leaves the documents that it keeps.
+CLEANED = "cleaned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +157,14 @@ def read(data: Data, faults: Faults) -> Iterator[Document]:
     Raises:
         UserError: a source is missing, or nothing can tell which language it holds.
     """
+    yield from read_from(resolve(data), data, faults)
+
+
+def read_from(sources: Iterable["Source"], data: Data, faults: Faults) -> Iterator[Document]:
+    """Like :func:`read`, from sources that are known already: some of a recipe's units of work."""
     chosen = {language.tag: language for language in languages.select(data.languages)}
     taken: Counter[str] = Counter()
-    for source in resolve(data):
+    for source in sources:
         for document in source.documents(chosen, data, faults):
             if document.lang not in chosen:
                 continue
@@ -176,9 +187,33 @@ def resolve(data: Data) -> list["Source"]:
             found.append(StarterSource())
         elif word.startswith("hub:"):
             found.append(HubSource.parse(word))
+        elif word.startswith("inspect/") and word.count("/") == 1:
+            found.extend(_cleaned(word))
         else:
             found.extend(_on_disk(word))
     return found
+
+
+def units(data: Data) -> list[list["Source"]]:
+    """Return the pieces of ``data`` that can be read on their own, in the order of :func:`read`.
+
+    A file is a piece, large Parquet files are several, a hub data set is one for each language.
+    Where a recipe takes only the first bytes of a language there is a single piece, because each
+    piece would have to know what the ones before it gave.
+    """
+    sources = resolve(data)
+    if data.bytes_per_language:
+        return [list(sources)]
+    chosen = languages.select(data.languages)
+    return [[piece] for source in sources for piece in source.pieces(chosen)]
+
+
+def _cleaned(word: str) -> list["Source"]:
+    """Return what an inspection kept, as files of documents."""
+    folder = runs.find_finished(word).path / CLEANED
+    if not folder.is_dir():
+        raise UserError(f"source {word!r} cleaned nothing: its recipe names no clean.filters")
+    return [FileSource(file) for file in sorted(folder.glob("*.jsonl.zst"))]
 
 
 def _on_disk(word: str) -> list["Source"]:
@@ -202,6 +237,33 @@ def _on_disk(word: str) -> list["Source"]:
     return [FileSource(file) for file in files]
 
 
+def all_texts(word: str) -> Iterator[str]:
+    """Yield every text in files that hold something other than documents: evaluation sets.
+
+    Args:
+        word: a file or a glob. Questions, answers and passages, in whatever fields, all count.
+
+    Raises:
+        UserError: it matches nothing, or is not a file.
+    """
+    for source in _on_disk(word):
+        if not isinstance(source, FileSource):
+            raise UserError(f"{word!r} is a folder; name its files, such as {word}/**/*.parquet")
+        for _, row, _ in source.rows(Faults()):
+            yield from _texts_in(row)
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for below in value.values():
+            yield from _texts_in(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _texts_in(below)
+
+
 class Source(abc.ABC):
     """A stream of documents that can say what it was."""
 
@@ -214,6 +276,10 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return what the record states: files with SHA-256 and size, or the hub's revision."""
+
+    def pieces(self, chosen: Sequence[Language]) -> Sequence["Source"]:
+        """Return parts that can be read on their own and give together what the whole gives."""
+        return [self]
 
 
 class StarterSource(Source):
@@ -245,9 +311,31 @@ class StarterSource(Source):
 class FileSource(Source):
     """One file of JSON Lines, Parquet, CSV or plain text, compressed or not."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, row_groups: range | None = None) -> None:
         self.path = path
         self.shown = _shown(path)
+        self._row_groups = row_groups
+        """Of Parquet: which row groups to read; all where it is None."""
+
+    def pieces(self, chosen: Sequence[Language]) -> Sequence[Source]:
+        if _format(self.path) != ".parquet" or self.path.stat().st_size <= PIECE_BYTES:
+            return [self]
+        try:
+            metadata = pyarrow.parquet.read_metadata(self.path)
+        except (pyarrow.ArrowException, OSError):
+            return [self]  # reading it states the fault
+        sizes = [
+            metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)
+        ]
+        cuts, taken = [0], 0
+        for number, size in enumerate(sizes):
+            taken += size
+            if taken >= PIECE_BYTES:
+                cuts.append(number + 1)
+                taken = 0
+        if cuts[-1] != len(sizes):
+            cuts.append(len(sizes))
+        return [FileSource(self.path, range(start, end)) for start, end in itertools.pairwise(cuts)]
 
     def describe(self) -> dict[str, Any]:
         size = self.path.stat().st_size
@@ -257,18 +345,21 @@ class FileSource(Source):
     def documents(
         self, chosen: dict[str, Language], data: Data, faults: Faults
     ) -> Iterator[Document]:
+        make = _Maker(self.shown, data, chosen, faults, columns=data.columns)
+        for line, row, raw in self.rows(faults):
+            document = make(line, row, raw)
+            if document is not None:
+                yield document
+
+    def rows(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+        """Yield line, fields and raw bytes of everything that can be read, document or not."""
         readers = {
             ".jsonl": self._json_lines,
             ".parquet": self._parquet,
             ".csv": self._csv,
             ".txt": self._text,
         }
-        reader = readers[_format(self.path)]
-        make = _Maker(self.shown, data, chosen, faults, columns=data.columns)
-        for line, row, raw in reader(faults):
-            document = make(line, row, raw)
-            if document is not None:
-                yield document
+        return readers[_format(self.path)](faults)
 
     def _json_lines(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
         for line, raw in self._lines(faults):
@@ -343,7 +434,10 @@ class FileSource(Source):
         line = 0
         try:
             with pyarrow.parquet.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(batch_size=256):
+                groups = self._row_groups or range(file.num_row_groups)
+                before = range(groups.start)
+                line = sum(file.metadata.row_group(number).num_rows for number in before)
+                for batch in file.iter_batches(batch_size=256, row_groups=list(groups)):
                     for row in batch.to_pylist():
                         line += 1
                         yield line, row, b""
@@ -378,6 +472,11 @@ class HubSource(Source):
     shown: str
     revision: str | None = None
     local: bool = False
+    only: str = ""
+    """Tag of the one language to read; all chosen ones where it is empty."""
+
+    def pieces(self, chosen: Sequence[Language]) -> Sequence[Source]:
+        return [dataclasses.replace(self, only=language.tag) for language in chosen]
 
     @classmethod
     def parse(cls, word: str) -> "HubSource":
@@ -429,13 +528,14 @@ class HubSource(Source):
         available = self._configs()
         columns = {**(known.columns if known else {}), **data.columns}
         matched = False
-        for language in chosen.values():
+        wanted = [one for one in chosen.values() if self.only in ("", one.tag)]
+        for language in wanted:
             config = self._config_of(language, known, available, data)
             if config is None:
                 continue
             matched = True
             yield from self._stream(language, config, columns, known, data, faults, chosen)
-        if not matched:
+        if not matched and not self.only:
             raise UserError(
                 f"source {self.shown!r} has no configuration for the chosen languages; it has "
                 f"{', '.join(available[:8])}{' ...' if len(available) > 8 else ''}; map them with "
@@ -540,7 +640,7 @@ class _Maker:
                 raise UserError(f"text is {type(text).__name__}, not a string")
             if not text.strip():
                 raise UserError("empty text")
-            if any("\ud800" <= character <= "\udfff" for character in text):
+            if not _encodes(text):
                 raise UserError("unpaired surrogate in text")
             lang = self._language(row)
         except UserError as fault:
@@ -577,6 +677,14 @@ class _Maker:
         if key not in self._tags:
             self._tags[key] = _tag_of(str(word), str(script) if script else "")
         return self._tags[key]
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tag_of(word: str, script: str) -> str:

@@ -154,6 +154,7 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
             "asked.recipe.train",
         ),
         attest("Training", "rationale of decisions"),
+        filled("Training", "vocabulary gate", _gate(happened["gate"]), "happened.gate"),
         filled("Compute", "wall clock", f"{happened['seconds']:.0f} s", "happened.seconds"),
         filled("Compute", "hardware", files, "provenance.hardware"),
         filled("Compute", "training FLOP", f"{happened['flops']:.2g}", "happened.flops"),
@@ -169,6 +170,21 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
         filled("Record", "commit", _commit(provenance), "provenance.git"),
         filled("Record", "runs that build on it", ", ".join(made) or "none", "asked.inputs"),
     ]
+
+
+def _gate(judgements: Sequence[dict[str, Any]]) -> str:
+    """Say for which languages the vocabulary fell short, and why that was accepted."""
+    short = [one for one in judgements if one["verdict"] != "pass"]
+    if not short:
+        return f"passed for all {len(judgements)} languages"
+    return (
+        f"passed for {len(judgements) - len(short)} of {len(judgements)} languages; "
+        + "; ".join(
+            f"{one['language']} ({one['verdict']}): {one['reason']}"
+            + (f", accepted: {one['accepted']}" if one["accepted"] else "")
+            for one in short
+        )
+    )
 
 
 def _data(run: runs.Run) -> list[Field]:

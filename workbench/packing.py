@@ -15,13 +15,13 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from workbench import corpus, languages, tokenizer
+from workbench import corpus, languages, mixing, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Data, Mix
@@ -29,6 +29,8 @@ from workbench.recipe import Data, Mix
 BATCH_BYTES = 2 * 2**20
 BATCH_DOCUMENTS = 512
 CACHE = "tokens"
+# Raised when the facts or shards of a pack change, so that older ones are made anew.
+FORM = 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class Pack:
         """The languages that have training text, in the registry's order."""
         return [tag for tag, counts in self.facts["tokens"].items() if counts["train"]]
 
+    def characters_per_token(self) -> dict[str, float]:
+        """Return the mean length of a token in each language's training text."""
+        return {
+            tag: self.facts["characters"][tag]["train"] / self.facts["tokens"][tag]["train"]
+            for tag in self.tags
+        }
+
+    def sizes(self, unit: Literal["tokens", "bytes"]) -> dict[str, int]:
+        """Return how much training text each language has."""
+        return {tag: self.facts[unit][tag]["train"] for tag in self.tags}
+
     def shard(self, tag: str, split: str) -> Shard:
         """Open a shard; one without documents is empty."""
         stem = self.folder / f"{tag}.{split}"
@@ -80,6 +93,7 @@ def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack
     """
     sources = corpus.describe(corpus.resolve(data))
     asked = {
+        "form": FORM,
         "data": asdict(data),
         "sources": sources,
         "tokenizer": tokenizer.fingerprint(tokenizer_),
@@ -147,6 +161,7 @@ class _Writer:
         self._waiting_bytes = 0
         self._documents: dict[str, Counter[str]] = defaultdict(Counter)
         self._bytes: dict[str, Counter[str]] = defaultdict(Counter)
+        self._characters: dict[str, Counter[str]] = defaultdict(Counter)
         self._tokens: dict[str, Counter[str]] = defaultdict(Counter)
 
     def total(self) -> int:
@@ -165,6 +180,7 @@ class _Writer:
         grouped: dict[tuple[str, str], list[tuple[list[int], int]]] = defaultdict(list)
         for (tag, split, text), ids in zip(self._waiting, encoded, strict=True):
             grouped[tag, split].append((ids, len(text.encode())))
+            self._characters[tag][split] += len(text)
         for (tag, split), entries in grouped.items():
             self._append(tag, split, entries)
         self._waiting.clear()
@@ -199,30 +215,29 @@ class _Writer:
                 for name, counts in (
                     ("documents", self._documents),
                     ("bytes", self._bytes),
+                    ("characters", self._characters),
                     ("tokens", self._tokens),
                 )
             },
         }
 
 
-def weights(pack_: Pack, mix: Mix) -> dict[str, float]:
+def weights(pack_: Pack, mix: Mix, budget: int | None = None) -> dict[str, float]:
     """Return each language's share of the training sequences; the shares add up to 1.
 
+    Args:
+        pack_: holds the sizes.
+        mix: the strategy; its ``unit`` is what sizes and shares are planned in.
+        budget: tokens that the training reads; UniMax needs it unless ``mix`` has its own.
+
     Raises:
-        UserError: explicit weights name no language that has training text.
+        UserError: as :func:`mixing.shares`.
     """
-    sizes = {tag: pack_.facts["tokens"][tag]["train"] for tag in pack_.tags}
-    if mix.strategy == "weights":
-        asked = {languages.get(word).tag: value for word, value in mix.weights.items()}
-        without = [tag for tag, value in asked.items() if value and tag not in sizes]
-        if without:
-            raise UserError(f"mix.weights names {without[0]}, which has no training text")
-        raw = {tag: asked.get(tag, 0.0) for tag in sizes}
-    else:
-        exponent = {"natural": 1.0, "uniform": 0.0}.get(mix.strategy, mix.exponent)
-        raw = {tag: size**exponent for tag, size in sizes.items()}
-    total = sum(raw.values())
-    return {tag: value / total for tag, value in raw.items()}
+    tokens = pack_.sizes("tokens")
+    if mix.unit == "tokens":
+        return mixing.shares(tokens, mix, budget)
+    sizes = pack_.sizes(mix.unit)
+    return mixing.of_tokens(mixing.shares(sizes, mix), sizes, tokens)
 
 
 class Sequences:

@@ -1,27 +1,55 @@
 """The starter corpus: original, machine-written parallel text, shipped in the package under CC0.
 
 Passages are aligned by id and sentence by sentence over all languages; so are the prompts, which
-are kept apart from the passages and never trained on.
+are kept apart from the passages and never trained on. Minimal pairs, a right sentence and a wrong
+one that differ in one place, are each language's own. They are for evaluation only: they lie in a
+folder that no source of text reads, and have no field ``text``, so that a recipe that names their
+files by mistake gets faults and no documents.
 """
 
 import functools
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from workbench import languages
 from workbench.errors import UserError
 
 FOLDER = Path(__file__).with_name("starter")
 LICENCE = "CC0-1.0"
+VERSION = "1.0.0"
+PUBLISHED = "2026-11-26"
+
+
+class Index(TypedDict):
+    """What holds for all languages, and what is known to be weak in each."""
+
+    passages: dict[str, dict[str, str]]
+    """Id to theme and register."""
+    prompts: dict[str, dict[str, str]]
+    """Id to category."""
+    phenomena: dict[str, str]
+    """What a minimal pair may test, and one line that says it."""
+    weaknesses: dict[str, str]
+    """Language tag to the most notable weakness of its text, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sentences of which one breaks one rule of grammar and the other none."""
+
+    id: str
+    phenomenon: str
+    """A key of the index's ``phenomena``."""
+    good: str
+    bad: str
 
 
 @functools.cache
-def index() -> dict[str, dict[str, dict[str, str]]]:
-    """Return what holds for all languages: theme and register of passages, kinds of prompts."""
-    content: dict[str, dict[str, dict[str, str]]] = json.loads(
-        (FOLDER / "index.json").read_text(encoding="utf-8")
-    )
+def index() -> Index:
+    """Return themes, registers, kinds of prompts, phenomena of pairs, and known weaknesses."""
+    content: Index = json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -37,6 +65,15 @@ def read(tag: str) -> dict[str, list[str]]:
 def prompts(tag: str) -> dict[str, str]:
     """Return a language's prompts: id to text, in the index's order."""
     return {row["id"]: row["text"] for row in _rows("prompts", tag)}
+
+
+def pairs(tag: str) -> list[Pair]:
+    """Return a language's minimal pairs, in the order of their ids; never train on them.
+
+    Raises:
+        UserError: the corpus has no pairs in that language.
+    """
+    return [Pair(**row) for row in _rows("pairs", tag)]
 
 
 def files() -> list[Path]:

@@ -6,6 +6,7 @@ nearest right one, because a mistyped key that silently becomes a default ruins 
 """
 
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -82,17 +83,29 @@ DOCUMENT_FIELDS = ("id", "text", "lang", "script", "source", "licence", "url")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A byte-level BPE vocabulary."""
+    """A byte-level vocabulary."""
 
     size: int = 4096
     """Number of tokens, the 256 bytes and the special tokens included."""
-    bytes_per_language: int = 1_000_000
+    model: Literal["bpe", "unigram"] = "bpe"
+    parity: float = 0.03
+    """Of ``bpe``: relative deviation from the mean cost of a parallel text that is tolerated, for
+    the sake of few tokens in all; smaller is fairer, 0 learns from frequency alone."""
+    bytes_per_language: int = 3_000_000
     """Every language gives at most so much text, so that none crowds out the others."""
     min_frequency: int = 2
-    """A merge must be seen so often."""
+    """Of ``bpe``: a merge must be seen so often."""
 
     def __post_init__(self) -> None:
-        _require(self.size >= 300, f"size must be at least 300 (256 bytes first), not {self.size}")
+        _require(
+            300 <= self.size <= 2_000_000,
+            f"size must be from 300 (256 bytes first) to 2,000,000, it is {self.size}",
+        )
+        _require(0 <= self.parity <= 1, f"parity must be from 0 to 1, it is {self.parity}")
+        _require(
+            self.model == "bpe" or not self.parity,
+            "parity is learned with model 'bpe'; with 'unigram' set parity: 0",
+        )
         _require(
             self.bytes_per_language > 0,
             f"bytes_per_language must be positive, it is {self.bytes_per_language}",
@@ -102,6 +115,19 @@ class Vocabulary:
         )
 
 
+@dataclass(frozen=True)
+class Gate:
+    """What is asked of a vocabulary before a model is trained on it."""
+
+    accept: dict[str, str] = field(default_factory=dict)
+    """Language to the reason for which it is taken although the vocabulary falls short for it."""
+
+    def __post_init__(self) -> None:
+        for word, reason in self.accept.items():
+            languages.get(word)
+            _require(bool(reason.strip()), f"accept.{word} states no reason")
+
+
 ModelSize = Literal["nano", "micro", "mini", "small", "base", "medium", "large", "prelude-9b"]
 
 
@@ -109,26 +135,67 @@ ModelSize = Literal["nano", "micro", "mini", "small", "base", "medium", "large",
 class Mix:
     """How training sequences are drawn from the languages."""
 
-    strategy: Literal["natural", "uniform", "temperature", "weights"] = "temperature"
-    """In proportion to size, all alike, size to the power of ``exponent``, or as ``weights``."""
+    strategy: Literal["natural", "uniform", "temperature", "unimax", "weights"] = "temperature"
+    """In proportion to size; all alike; size to the power of ``exponent``; all alike up to
+    ``max_epochs`` of a language's text (arXiv 2304.09151); or as ``weights`` or ``datamix`` say."""
     exponent: float = 0.5
     """Of ``temperature``: 1 is natural, 0 is uniform."""
+    max_epochs: float = 4.0
+    """Of ``unimax``: no language's text is planned to be read more often than this."""
+    budget: int = 0
+    """Of ``unimax``: how much there is to share out, in ``unit``; 0 is what the training reads,
+    steps x batch x accumulation x sequence tokens in each process."""
+    unit: Literal["tokens", "bytes"] = "tokens"
+    """What sizes, shares and ``budget`` count. A token holds less text in one language than in
+    another; counted in bytes, equal shares are equal amounts of text."""
     weights: dict[str, float] = field(default_factory=dict)
     """Of ``weights``: language to relative weight; a language left out gets nothing."""
+    datamix: str = ""
+    """Of ``weights``, in their place: a ``datamix.txt``, one "weight path" a line."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.exponent <= 1, f"exponent must be from 0 to 1, it is {self.exponent}")
-        for word, weight in self.weights.items():
-            languages.get(word)
-            _require(weight >= 0, f"weights.{word} must not be negative, it is {weight}")
-        if self.strategy == "weights":
+        _require(self.max_epochs > 0, f"max_epochs must be positive, it is {self.max_epochs}")
+        _require(self.budget >= 0, f"budget must not be negative, it is {self.budget}")
+        self._check_weights()
+        for name, owner in (
+            ("exponent", "temperature"),
+            ("max_epochs", "unimax"),
+            ("budget", "unimax"),
+            ("datamix", "weights"),
+        ):
             _require(
-                sum(self.weights.values()) > 0,
-                "strategy 'weights' needs weights, such as {mt: 2, en: 1}",
+                self.strategy == owner or getattr(self, name) == getattr(Mix, name),
+                f"{name} is given, but strategy {self.strategy!r} ignores it",
             )
-        else:
+        _require(
+            self.strategy != "unimax" or self.unit == "tokens" or self.budget > 0,
+            "budget is missing: training steps read tokens, so that with unit 'bytes' it must be "
+            "given, such as 100000000",
+        )
+
+    def _check_weights(self) -> None:
+        spelled: dict[str, str] = {}
+        for word, weight in self.weights.items():
+            tag = languages.get(word).tag
+            _require(
+                tag not in spelled, f"weights names {tag} twice, as {spelled.get(tag)} and {word}"
+            )
+            spelled[tag] = word
+            _require(
+                0 <= weight < math.inf,
+                f"weights.{word} must be finite and not negative, it is {weight}",
+            )
+        if self.strategy != "weights":
             _require(
                 not self.weights, f"weights are given, but strategy {self.strategy!r} ignores them"
+            )
+        elif self.datamix:
+            _require(not self.weights, "weights are given, and datamix too; keep one of them")
+        else:
+            _require(
+                sum(self.weights.values()) > 0,
+                "strategy 'weights' needs weights, such as {mt: 2, en: 1}, or a datamix",
             )
 
 
@@ -241,6 +308,119 @@ class Sampling:
         _require(0 < self.top_p <= 1, f"top_p must be above 0 and up to 1, it is {self.top_p}")
 
 
+@dataclass(frozen=True)
+class Duplicates:
+    """What makes two documents near-duplicates; the defaults are those of FineWeb and datatrove.
+
+    With 14 bands of 8 rows a pair is found with a chance of 5 % at a Jaccard index of 0.5, 56 % at
+    0.7, 92 % at 0.8 and 99.96 % at 0.9.
+    """
+
+    shingle: int = 5
+    """Words in a shingle."""
+    bands: int = 14
+    """One equal band makes a candidate."""
+    rows: int = 8
+    """Minima in a band."""
+    seed: int = 1
+    """Draws the permutations. Signatures of different seeds cannot be compared."""
+    verify: float = 0.0
+    """Join two candidates only if their signatures estimate at least this Jaccard index."""
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("shingle", 1), ("bands", 1), ("rows", 1), ("seed", 0)):
+            value = getattr(self, name)
+            _require(
+                isinstance(value, int) and value >= lowest,
+                f"{name} must be a whole number of at least {lowest}, not {value}",
+            )
+        _require(0 <= self.verify <= 1, f"verify must be from 0 to 1, it is {self.verify}")
+
+    @property
+    def permutations(self) -> int:
+        """Minima in a signature."""
+        return self.bands * self.rows
+
+    @property
+    def threshold(self) -> float:
+        """The Jaccard index near which the chance rises steepest, ``(1 / bands) ** (1 / rows)``.
+
+        0.72 for the defaults, where the chance is 65 %: an approximation, not a cut.
+        """
+        return float((1 / self.bands) ** (1 / self.rows))
+
+    def chance(self, jaccard: float) -> float:
+        """Return the chance that a pair of this Jaccard index becomes a candidate."""
+        return float(1 - (1 - jaccard**self.rows) ** self.bands)
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """Text that a model is to be evaluated on, looked for in the text to train on."""
+
+    sources: list[str] = field(default_factory=list)
+    """Files or globs of evaluation sets in JSON Lines or Parquet; every text in them counts."""
+    words: int = 13
+    """A document that shares so many words in a row is contaminated (Brown et al. 2020)."""
+
+    def __post_init__(self) -> None:
+        _require(self.words >= 2, f"words must be at least 2, it is {self.words}")
+
+
+FILTERS = (
+    "characters",
+    "length",
+    "language",
+    "script",
+    "quality",
+    "repetition",
+    "personal-data",
+    "contamination",
+    "exact-duplicate",
+    "near-duplicate",
+)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What is taken out of the text, and what is mended in the rest."""
+
+    filters: list[str] = field(default_factory=list)
+    """In this order; the first that objects gives the reason. None cleans nothing."""
+    min_words: int = 5
+    """Of ``length``."""
+    max_words: int = 100_000
+    quantile: float = 0.01
+    """Of ``quality``: what lies below or above this share of a language's own documents is out,
+    where the common limits would be stricter or looser than its text is (arXiv 2506.20920)."""
+    odd_characters: float = 0.001
+    """Of ``characters``: share of control, private, unassigned and replacement characters and
+    traces of a wrong encoding."""
+    repair: bool = True
+    """Put what is kept into Normalization Form C, and look-alike letters of another script within
+    a word into the word's own."""
+    mask: bool = True
+    """Replace personal data in what is kept by its kind, ``[e-mail]``."""
+
+    def __post_init__(self) -> None:
+        for name in self.filters:
+            _require(
+                name in FILTERS,
+                f"filters names no filter {name!r}{nearest(name, FILTERS)}; "
+                f"there are {', '.join(FILTERS)}",
+            )
+        _require(len(set(self.filters)) == len(self.filters), "filters names the same filter twice")
+        _require(
+            0 <= self.min_words <= self.max_words,
+            f"min_words must be from 0 to max_words, they are {self.min_words}, {self.max_words}",
+        )
+        _require(0 <= self.quantile < 0.5, f"quantile must be 0 to 0.5, it is {self.quantile}")
+        _require(
+            0 <= self.odd_characters <= 1,
+            f"odd_characters must be a share, it is {self.odd_characters}",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What every recipe says."""
@@ -274,10 +454,19 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectRecipe(Recipe):
-    """Look at text before spending time on it."""
+    """Look at text before spending time on it, and clean it."""
 
     kind: ClassVar[str] = "inspect"
     data: Data = field(default_factory=Data)
+    tokenizer: str = ""
+    """Counts tokens too, with a tokenizer run, ``tokenizer/<name>``, or a ``tokenizer.json``."""
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    contamination: Contamination = field(default_factory=Contamination)
+    clean: Clean = field(default_factory=Clean)
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([*self.data.sources, self.tokenizer])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +476,23 @@ class TokenizerRecipe(Recipe):
     kind: ClassVar[str] = "tokenizer"
     data: Data = field(default_factory=Data)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    parallel: list[str] = field(default_factory=lambda: ["starter"])
+    """Sources of parallel text, the same ids in every language. What falls into ``data``'s test
+    split is measured on, the rest leads the vocabulary to parity."""
+    against: list[str] = field(default_factory=list)
+    """Tokenizers to measure beside it: runs, ``tokenizer.json`` files, SentencePiece models,
+    ``hub:owner/name@revision``."""
+    resamples: int = 1000
+    """Bootstrap resamples of sentences behind each interval."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.parallel), "parallel is empty; name a source, such as 'starter'")
+        _require(self.resamples >= 100, f"resamples must be at least 100, it is {self.resamples}")
+
+    @property
+    def needs(self) -> list[str]:
+        return _runs_among([*self.data.sources, *self.against])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,11 +505,12 @@ class PretrainRecipe(Recipe):
     model: ModelSize = "nano"
     data: Data = field(default_factory=Data)
     mix: Mix = field(default_factory=Mix)
+    gate: Gate = field(default_factory=Gate)
     train: Training = field(default_factory=Training)
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.tokenizer])
+        return _runs_among([self.tokenizer, *self.data.sources])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +530,7 @@ class AdaptRecipe(Recipe):
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.base])
+        return _runs_among([self.base, *self.data.sources])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,7 +555,7 @@ class EvaluateRecipe(Recipe):
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.base, self.adapters])
+        return _runs_among([self.base, self.adapters, *self.data.sources])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,13 @@ markup in which that text is inert.
 """
 
 import html
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 STYLE = """<style>
-.wb{font:14px/1.5 system-ui,sans-serif;color:#1d2733;--line:#c9d3de;--soft:#f4f7fa;--blue:#1f5fa8}
+.wb{font:14px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;--line:#c9d3de;--soft:#f4f7fa;--blue:#1f5fa8}
 .wb table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .wb th,.wb td{padding:3px 10px;border-bottom:1px solid var(--line);text-align:left}
 .wb td.n{text-align:right}
@@ -19,6 +22,16 @@ STYLE = """<style>
 .wb .card p{margin:0;padding:10px 12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .wb .card small{display:block;padding:0 12px 8px;color:#566372}
 .wb .prompt{color:#566372}.wb .new{color:#102a4c;background:#e8f1fb}
+.wb table.cuts{width:100%}.wb .cuts th,.wb .cuts td{vertical-align:top}
+.wb .cuts th{white-space:nowrap}.wb .cuts small{color:#566372;font-weight:400}
+.wb caption{text-align:left;padding:4px 10px;color:#1d2733}
+.wb .cut{line-height:1.9}
+.wb .cut b{display:inline-block;font-weight:400;white-space:pre-wrap;overflow-wrap:anywhere;
+unicode-bidi:isolate;border:1px solid #7c8a99;border-radius:3px;padding:0 2px;margin:0 1px;
+line-height:1.4;background:#fff}
+.wb .cut b:nth-of-type(even){background:#dbe8f6}
+.wb .cut b.part{border-style:dashed;border-width:2px;font:12px ui-monospace,monospace}
+.wb .cut i{font-style:normal;color:#566372}
 .wb .status{padding:4px 10px;border-left:4px solid var(--blue);background:var(--soft)}
 .wb .status.problem{border-color:#b3261e}
 </style>"""
@@ -57,6 +70,86 @@ def _card(entry: Mapping[str, object], lang: str) -> str:
         f'<div class="card"><h4>{escape(entry["model"])}</h4><p lang="{escape(lang)}">'
         f'<span class="prompt">{prompt}</span><span class="new">{text}</span></p>'
         f"<small>{note}</small></div>"
+    )
+
+
+@dataclass(frozen=True)
+class CutText:
+    """One text as several tokenizers cut it, side by side."""
+
+    name: str
+    """Of its language, or what else tells it from the others."""
+    own_name: str
+    lang: str
+    """BCP-47 tag; empty where the language is not known."""
+    pieces: Sequence[Sequence[str]]
+    """The tokens of each tokenizer."""
+    relative: Sequence[float | None]
+    """Each tokenizer's number of tokens relative to the same text in English."""
+
+
+# What cannot be seen, and what stands for it. Not the middle dot: Catalan writes with it.
+SIGNS = {" ": "␣", "\t": "⇥", "\n": "↵", "\r": "␍"}
+_PART = re.compile("⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩")
+
+
+def cut(pieces: Sequence[str], lang: str = "") -> str:
+    """Return a text with a box around each token, as :func:`workbench.tokenizer.pieces` gives it.
+
+    Neighbours differ in background and have a border. A space is shown as ``␣``, a line's end as
+    ``↵``, any other character that cannot be seen by its number, and a token that is part of a
+    character by its bytes, in a dashed box.
+
+    Args:
+        pieces: the text of each token.
+        lang: BCP-47 tag: screen readers and fonts go by it.
+    """
+    return f'<span class="cut" lang="{escape(lang)}">{"".join(map(_token, pieces))}</span>'
+
+
+def _token(piece: str) -> str:
+    if _PART.fullmatch(piece):
+        return f'<b class="part">{escape(piece)}</b>'
+    # A mark that would sit on the letter before it gets a circle to sit on.
+    base = "◌" if unicodedata.category(piece[:1] or "x").startswith("M") else ""
+    return f"<b>{base}{''.join(map(_visible, piece)) or '∅'}</b>"
+
+
+def _visible(character: str) -> str:
+    if character in SIGNS:
+        return f"<i>{SIGNS[character]}</i>"
+    if unicodedata.category(character)[0] in "CZ":
+        return f"<i>⟨U+{ord(character):04X}⟩</i>"
+    return escape(character)
+
+
+def cuts(texts: Sequence[CutText], tokenizers: Sequence[str], caption: str) -> str:
+    """Return a table: a row for each text, and in it each tokenizer's number of tokens and cut.
+
+    Args:
+        texts: rows, each with the pieces of as many tokenizers.
+        tokenizers: names of the groups of columns.
+        caption: stands above the table.
+    """
+    groups = "".join(f'<th colspan="3" scope="colgroup">{escape(one)}</th>' for one in tokenizers)
+    heads = "".join(
+        f'<th scope="col">{name}</th>' for name in ("tokens", "English = 1", "cut")
+    ) * len(tokenizers)
+    return (
+        f'<table class="cuts"><caption>{escape(caption)}</caption><thead><tr>'
+        f'<th rowspan="2" scope="col">language</th>{groups}</tr><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(map(_cut_row, texts))}</tbody></table>"
+    )
+
+
+def _cut_row(text: CutText) -> str:
+    cells = "".join(
+        f"{_cell(len(pieces))}{_cell(relative)}<td>{cut(pieces, text.lang)}</td>"
+        for pieces, relative in zip(text.pieces, text.relative, strict=True)
+    )
+    return (
+        f'<tr><th scope="row">{escape(text.name)}<br/>'
+        f'<small lang="{escape(text.lang)}">{escape(text.own_name)}</small></th>{cells}</tr>'
     )
 
 

@@ -1,14 +1,12 @@
-"""Panels for the notebooks: compare what models write, watch and stop a training.
+"""Panels of models for the notebooks: compare what they write, watch and stop a training.
 
-Each panel is a plain object with the widgets as attributes, and has a function beside it that
-does the same without widgets. Callbacks may run on a second thread: they never draw with
-matplotlib, and they show their errors in the panel, because a notebook would swallow them.
+Each panel has a function beside it that does the same without widgets.
 """
 
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -17,9 +15,9 @@ from IPython.display import HTML
 from workbench import generate, languages, passages, recipe, render
 from workbench import run as runs
 from workbench.errors import UserError
+from workbench.panel import WIDE, Panel
 from workbench.recipe import Sampling
 
-WIDE = w.Layout(width="100%")
 POLL_SECONDS = 1.0
 
 
@@ -51,10 +49,11 @@ def compare(
     return HTML(_side_by_side(said, language))  # type: ignore[no-untyped-call]
 
 
-class ComparisonPanel(w.VBox):  # type: ignore[misc]
+class ComparisonPanel(Panel):
     """Choose models, language, prompt and settings; generate; see the texts side by side."""
 
     def __init__(self, base: str, adapters: str = "", lang: str = "en") -> None:
+        super().__init__()
         self._speaker = generate.Speaker(base, adapters)
         first = languages.get(lang)
         self.models = w.SelectMultiple(
@@ -104,21 +103,19 @@ class ComparisonPanel(w.VBox):  # type: ignore[misc]
             tooltip="Let every chosen model continue the prompt",
             icon="play",
         )
-        self.status = w.HTML(value=render.page(render.status("Choose, then press Generate.")))
         self.result = w.HTML(layout=WIDE)
         self.language.observe(self._fill_library, "value")
         self.library.observe(self._fill_prompt, "value")
-        self.button.on_click(self._generate)
+        self.button.on_click(self._guarded(self._generate))
         self._fill_library()
-        super().__init__(
-            [
-                w.HBox([self.models, w.VBox([self.language, self.library, self.seed])]),
-                self.prompt,
-                w.HBox([self.temperature, self.tokens, self.button]),
-                self.status,
-                self.result,
-            ]
-        )
+        self._tell("Choose, then press Generate.")
+        self.children = [
+            w.HBox([self.models, w.VBox([self.language, self.library, self.seed])]),
+            self.prompt,
+            w.HBox([self.temperature, self.tokens, self.button]),
+            self.status,
+            self.result,
+        ]
 
     def _fill_library(self, change: object = None) -> None:
         tag = self.language.value
@@ -132,7 +129,7 @@ class ComparisonPanel(w.VBox):  # type: ignore[misc]
         if self.library.value is not None:
             self.prompt.value = self.library.value
 
-    def _generate(self, button: object = None) -> None:
+    def _generate(self) -> None:
         self.button.disabled = True
         try:
             if not self.models.value:
@@ -149,13 +146,8 @@ class ComparisonPanel(w.VBox):  # type: ignore[misc]
                 said += self._speaker.say(name, language.tag, [self.prompt.value], sampling)
             self.result.value = _side_by_side(said, language)
             self._tell(f"Done: {len(said)} texts with seed {sampling.seed}.")
-        except Exception as fault:  # a notebook hides what a callback raises
-            self._tell(str(fault) or type(fault).__name__, problem=True)
         finally:
             self.button.disabled = False
-
-    def _tell(self, text: str, problem: bool = False) -> None:
-        self.status.value = render.page(render.status(text, problem))
 
 
 def training_curves(reference: str) -> HTML:
@@ -163,7 +155,7 @@ def training_curves(reference: str) -> HTML:
     return HTML(_curves(runs.find(reference)))  # type: ignore[no-untyped-call]
 
 
-class TrainingMonitor(w.VBox):  # type: ignore[misc]
+class TrainingMonitor(Panel):
     """Watch a pretraining run live; start, stop and resume it.
 
     The training is a process of its own that writes ``metrics.jsonl``; the panel reads along. A
@@ -171,6 +163,7 @@ class TrainingMonitor(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, recipe_file: str, *overrides: str) -> None:
+        super().__init__()
         self._command = [sys.executable, "-m", "workbench", "run", recipe_file, *overrides]
         path = runs.home() / recipe_file
         wanted = recipe.load(path, overrides)
@@ -182,11 +175,10 @@ class TrainingMonitor(w.VBox):  # type: ignore[misc]
         self.stop = w.Button(
             description="Stop and save", tooltip="Save a checkpoint and stop", icon="stop"
         )
-        self.status = w.HTML()
         self.curves = w.HTML(layout=WIDE)
         self.start.on_click(self._guarded(self._start))
         self.stop.on_click(self._guarded(self._stop))
-        super().__init__([w.HBox([self.start, self.stop]), self.status, self.curves])
+        self.children = [w.HBox([self.start, self.stop]), self.status, self.curves]
         self.refresh()
 
     def refresh(self) -> None:
@@ -244,18 +236,6 @@ class TrainingMonitor(w.VBox):  # type: ignore[misc]
         self._guarded(self.refresh)()
         if process.returncode not in (0, 130, 143):
             self._tell(said[-1].strip() if said else "the training failed", problem=True)
-
-    def _guarded(self, action: Callable[[], None]) -> Callable[..., None]:
-        def handler(*ignored: object) -> None:
-            try:
-                action()
-            except Exception as fault:  # a notebook hides what a callback raises
-                self._tell(str(fault) or type(fault).__name__, problem=True)
-
-        return handler
-
-    def _tell(self, text: str, problem: bool = False) -> None:
-        self.status.value = render.page(render.status(text, problem))
 
 
 def _model_name(name: str) -> str:

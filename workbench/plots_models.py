@@ -1,0 +1,66 @@
+"""Figures of models: how training went, and how well each language is predicted."""
+
+from typing import Any
+
+from workbench import drawing, languages
+from workbench import run as runs
+
+
+def training(run: runs.Run) -> Any:
+    """Return the loss curve, and validation bits per byte: every language, and their mean."""
+    figure = drawing.new(11, 4.2)
+    left, right = figure.subplots(1, 2)
+    metrics = run.metrics()
+    steps = [row for row in metrics if row["loss"] is not None]
+    left.plot(
+        [row["step"] for row in steps], [row["loss"] for row in steps], color=drawing.PALETTE[0]
+    )
+    left.set(title="Training loss", xlabel="step", ylabel="nats per token")
+    measured = [row for row in metrics if "bits_per_byte" in row]
+    tags: dict[str, float] = measured[-1]["bits_per_byte"] if measured else {}
+    at = [row["step"] for row in measured]
+    for tag in tags:
+        line = [row["bits_per_byte"].get(tag) for row in measured]
+        right.plot(at, line, color="#9fb6cc", linewidth=0.8)
+    if tags:
+        ranked = sorted(tags, key=lambda tag: tags[tag])
+        mean = [sum(row["bits_per_byte"].values()) / len(tags) for row in measured]
+        right.plot(
+            at, mean, color=drawing.PALETTE[0], marker="o", label=f"mean of {len(tags)} languages"
+        )
+        for tag, place in ((ranked[0], "top"), (ranked[-1], "bottom")):
+            right.annotate(
+                languages.get(tag).name, (at[-1], tags[tag]), va=place, ha="right", fontsize=8
+            )
+        right.legend(frameon=False)
+    right.set(title="Validation, every language", xlabel="step", ylabel="bits per byte")
+    for axes in (left, right):
+        drawing.plain(axes)
+    return figure
+
+
+def bits_by_language(run: runs.Run) -> Any:
+    """Return bits per byte before (hollow) and after (filled) adaptation, with intervals."""
+    columns = {
+        "adapt": ("validation_bits_per_byte_before", "validation_bits_per_byte_after"),
+        "evaluate": ("base_bits_per_byte", "adapter_bits_per_byte"),
+    }[run.record["asked"]["recipe"]["kind"]]
+    rows = [row for row in run.read_result("languages") if row.get(columns[0]) is not None]
+    rows.sort(key=lambda row: -row[columns[0]])
+    figure = drawing.tall(rows)
+    axes = figure.subplots()
+    for height, row in enumerate(rows):
+        before, after = (row.get(column) for column in columns)
+        colour = drawing.STATUS_COLOURS[languages.get(row["tag"]).status]
+        if after is not None:
+            axes.plot([before, after], [height, height], color=colour, linewidth=1)
+            axes.plot(after, height, "o", color=colour)
+        low, high = row.get("base_low"), row.get("base_high")
+        if low is not None and low == low:  # an interval needs two documents; NaN has none
+            axes.plot([low, high], [height - 0.28] * 2, color=drawing.FAINT, linewidth=1)
+        axes.plot(before, height, "o", markerfacecolor="white", color=colour)
+    drawing.name_languages(axes, rows)
+    axes.set(title="Bits per byte: base (hollow), own adapter (filled)", xlabel="bits per byte")
+    drawing.plain(axes)
+    drawing.status_legend(axes, rows, "lower left")
+    return figure

@@ -1,0 +1,189 @@
+"""Panels of text for the notebooks: how tokenizers cut it.
+
+Each panel has a function beside it that does the same without widgets.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as w
+from IPython.display import HTML
+
+from workbench import corpus, fairness, parallel, passages, recipe, render, tokenizer
+from workbench import languages as registry
+from workbench import run as runs
+from workbench.errors import UserError, nearest
+from workbench.panel import WIDE, Panel
+
+_SENTENCE = re.compile(r"[\w-]+#\d+")
+# A longer text of one's own makes more boxes than a browser draws at once.
+LONGEST = 20_000
+
+
+def cuts(
+    references: str | Sequence[str], text: str = "", languages: str | Sequence[str] = "all"
+) -> HTML:
+    """Show how tokenizers cut a sentence in every language at once, or a text of one's own.
+
+    Args:
+        references: one tokenizer or several to see side by side, each as in
+            :func:`workbench.tokenizer.cutter`.
+        text: a sentence of the starter corpus by its id, such as ``river-ferry#0``; any other text
+            is cut as it is. Empty takes the first sentence that the starter recipes hold back.
+        languages: codes, names, a status or ``all``; a single string may hold several between
+            commas. A text of one's own is in one of them, or in none that is known.
+
+    Raises:
+        UserError: a tokenizer cannot be opened, or there is no such sentence or language.
+    """
+    named = [references] if isinstance(references, str) else list(references)
+    opened = {name: tokenizer.cutter(name) for name in named}
+    return HTML(_page(opened, text, languages))  # type: ignore[no-untyped-call]
+
+
+class TokenView(Panel):
+    """Choose tokenizers, a sentence or a text of your own, and languages; see the cuts."""
+
+    def __init__(self, *references: str) -> None:
+        super().__init__()
+        self._opened: dict[str, tokenizer.Cutter] = {}
+        made = [run for run in runs.every() if run.path.parent.name == "tokenizer"]
+        known = dict.fromkeys([*references, *(run.reference for run in made if run.finished)])
+        self.tokenizers = w.SelectMultiple(
+            options=list(known),
+            value=references or list(known)[:1],
+            description="Tokenizers",
+            tooltip="Hold Ctrl or Shift to choose several",
+            rows=4,
+        )
+        self.passage = w.Dropdown(
+            options=[
+                (f"{facts['theme']} ({name})", name)
+                for name, facts in passages.index()["passages"].items()
+            ],
+            value=_held_back(),
+            description="Passage",
+            tooltip="A text of the starter corpus, the same in every language",
+        )
+        self.sentence = w.Dropdown(
+            description="Sentence", tooltip="Which sentence of the passage", layout=WIDE
+        )
+        self.own = w.Textarea(
+            description="Own text",
+            placeholder="Leave empty to cut the sentence",
+            tooltip="A text to cut in place of the sentence",
+            layout=WIDE,
+        )
+        self.languages = w.Text(
+            value="all",
+            description="Languages",
+            tooltip="Codes, names or a status between commas: mt, Greek, candidate; or all",
+        )
+        self.button = w.Button(
+            description="Cut", tooltip="Cut the text with every chosen tokenizer", icon="cut"
+        )
+        self.result = w.HTML(layout=WIDE)
+        self.passage.observe(self._fill_sentences, "value")
+        self.button.on_click(self._guarded(self._cut))
+        self._fill_sentences()
+        self.children = [
+            w.HBox([self.tokenizers, w.VBox([self.passage, self.languages])]),
+            self.sentence,
+            self.own,
+            self.button,
+            self.status,
+            self.result,
+        ]
+        self._guarded(self._cut)()
+
+    def _fill_sentences(self, change: object = None) -> None:
+        sentences = passages.read(fairness.REFERENCE)[self.passage.value]
+        self.sentence.options = [
+            (text, f"{self.passage.value}#{number}") for number, text in enumerate(sentences)
+        ]
+        self.sentence.value = self.sentence.options[0][1]
+
+    def _cut(self) -> None:
+        if not self.tokenizers.value:
+            raise UserError("choose at least one tokenizer")
+        self.button.disabled = True
+        try:
+            for name in self.tokenizers.value:
+                if name not in self._opened:
+                    self._tell(f"opening {name} ...")
+                    self._opened[name] = tokenizer.cutter(name)
+            chosen = {name: self._opened[name] for name in self.tokenizers.value}
+            text = self.own.value if self.own.value.strip() else self.sentence.value
+            self.result.value = _page(chosen, text, self.languages.value)
+            self._tell(f"Done: cut by {', '.join(chosen)}.")
+        finally:
+            self.button.disabled = False
+
+
+def _held_back() -> str:
+    """Return the first passage that recipes measure on, unless they say otherwise."""
+    data = recipe.Data()
+    return next(
+        name for name in passages.index()["passages"] if corpus.split_of(name, data) == "test"
+    )
+
+
+def _page(opened: Mapping[str, tokenizer.Cutter], text: str, languages: str | Sequence[str]) -> str:
+    words = languages.split(",") if isinstance(languages, str) else languages
+    chosen = registry.select([word.strip() for word in words if word.strip()])
+    sentences = parallel.starter(fairness.REFERENCE)
+    name = text or f"{_held_back()}#0"
+    if name in sentences:
+        rows = _in_languages(opened, name, chosen)
+        caption = f"{name}, the dearest first. In English: {sentences[name]}"
+    elif _SENTENCE.fullmatch(name):
+        raise UserError(
+            f"the starter corpus has no sentence {name!r}{nearest(name, sentences)}; "
+            "an id is a passage and a number, such as 'river-ferry#0'"
+        )
+    else:
+        rows = [_own_text(opened, text, chosen)]
+        caption = "A text of your own"
+    heads = [f"{one}, {cutter.size:,} tokens" for one, cutter in opened.items()]
+    return render.page(render.cuts(rows, heads, caption))
+
+
+def _in_languages(
+    opened: Mapping[str, tokenizer.Cutter], name: str, chosen: Sequence[registry.Language]
+) -> list[render.CutText]:
+    english = parallel.starter(fairness.REFERENCE)[name]
+    units = [len(tokenizer.pieces(cutter, english)) for cutter in opened.values()]
+    rows = []
+    for language in chosen:
+        sentence = parallel.starter(language.tag)[name]
+        pieces = [tokenizer.pieces(cutter, sentence) for cutter in opened.values()]
+        rows.append(
+            render.CutText(
+                language.name,
+                language.own_name,
+                language.bcp47,
+                pieces,
+                [len(own) / unit for own, unit in zip(pieces, units, strict=True)],
+            )
+        )
+    return sorted(rows, key=lambda row: -len(row.pieces[0]))
+
+
+def _own_text(
+    opened: Mapping[str, tokenizer.Cutter], text: str, chosen: Sequence[registry.Language]
+) -> render.CutText:
+    if len(text) > LONGEST:
+        raise UserError(f"the text has {len(text):,} characters; at most {LONGEST:,} are shown")
+    if len(chosen) not in (1, len(registry.tags())):
+        raise UserError(
+            f"a text of your own is in one language, not in {len(chosen)}; "
+            "name it, or leave languages at 'all'"
+        )
+    language = chosen[0] if len(chosen) == 1 else None
+    return render.CutText(
+        language.name if language else "own text",
+        language.own_name if language else "",
+        language.bcp47 if language else "",
+        [tokenizer.pieces(cutter, text) for cutter in opened.values()],
+        [None] * len(opened),
+    )
