@@ -142,3 +142,9 @@ def test_results_as_a_table_with_hints(series):
     assert list(frame) == ["language", "tokens"]
     with pytest.raises(commands.UserError, match="did you mean 'tokens'"):
         commands.results("tokenizer/starter", "tokns")
+    measured = commands.results("tokenizer/starter", "gini", table="comparison")
+    assert list(measured) == ["gini"]
+    with pytest.raises(
+        commands.UserError, match=r"no table 'script' \(did you mean 'scripts'\?\); it has compar"
+    ):
+        commands.results("tokenizer/starter", table="script")

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 from conftest import TAGS
 
-from workbench import commands
+from workbench import bits, commands, passages
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -30,3 +31,31 @@ def test_parquet_and_json_hold_the_same(series):
     run = runs.find("evaluate/starter")
     rows = pyarrow.parquet.read_table(run.path / "languages.parquet").to_pylist()
     assert rows == run.read_result("languages")
+
+
+def test_minimal_pairs_are_measured_before_and_after(series):
+    run = runs.find("evaluate/starter")
+    for row in run.read_result("languages"):
+        assert row["pairs"] == len(passages.pairs(row["tag"]))
+        for name in ("base", "adapter"):
+            right = row[f"{name}_pairs_right"]
+            assert row[f"{name}_pairs_low"] <= right <= row[f"{name}_pairs_high"]
+            assert (right * row["pairs"]) % 1 == pytest.approx(0, abs=1e-6)
+    phenomena = run.read_result("phenomena")
+    for tag in TAGS:
+        own = [row for row in phenomena if row["tag"] == tag]
+        assert sum(row["pairs"] for row in own) == len(passages.pairs(tag))
+        right = sum(row["base_pairs_right"] * row["pairs"] for row in own)
+        (whole,) = (row for row in run.read_result("languages") if row["tag"] == tag)
+        assert right / whole["pairs"] == pytest.approx(whole["base_pairs_right"])
+
+
+def test_a_pair_is_right_when_the_correct_sentence_takes_fewer_bits(series, monkeypatch):
+    def of_documents(model, shard, end, window, limit=None):
+        # As if every good sentence (they come first) took one bit less than its bad twin.
+        taken = np.arange(len(shard.ends), dtype=float)
+        return (taken[: limit or None], shard.sizes[: limit or None])
+
+    monkeypatch.setattr(bits, "of_documents", of_documents)
+    run = commands.run("recipes/evaluate/starter.yaml", "name=sure", quiet=True)
+    assert all(row["base_pairs_right"] == 1 for row in run.read_result("languages"))

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import random
@@ -151,7 +150,7 @@ def test_merges_are_the_same_in_every_process():
         for seed in ("1", "2", "3")
     }
     assert len(seen) == 1
-    assert len(seen.pop().strip()) == hashlib.sha256().digest_size * 2
+    assert len(seen.pop().strip()) == 64
 
 
 @pytest.mark.parametrize("english", [1, 8])
@@ -163,8 +162,9 @@ def test_parity_makes_costs_of_unseen_text_more_equal(english):
     ours, _ = tokenizer.train_in_parity(counted(texts), same, 1500)
     assert ours.get_vocab_size() == plain.get_vocab_size() == 1500
     before, after = cost(plain, held_out), cost(ours, held_out)
-    assert after.gini.high < before.gini.low / 2
-    assert after.max_to_min.value < before.max_to_min.value
+    assert after.gini.value < before.gini.value / 2
+    assert after.gini.high < before.gini.low
+    assert after.max_to_min.high < before.max_to_min.low
 
 
 def test_a_smaller_tolerance_is_fairer_and_takes_more_tokens():

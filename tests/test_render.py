@@ -11,7 +11,11 @@ HOSTILE = [
     "' onmouseover='alert(1)",
     '<a data-commandlinker-command="x" data-commandlinker-args="{}">',
     "</p></div><iframe src=javascript:alert(1)>",
+    "<b class=part style=position:fixed onclick=alert(1)>⟨E1⟩</b>",
+    "&lt;script&gt;&#60;",
 ]
+SAFE = {"div", "h4", "p", "span", "small", "table", "caption", "thead", "tbody", "tr", "th", "td"}
+SAFE |= {"svg", "line", "text", "polyline", "b", "i", "br"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -23,14 +27,58 @@ def test_hostile_text_stays_text_everywhere(text):
         render.curve({text: [(0, 1), (1, 2)]}, text, text, text),
         render.curve({}, text, text, text),
     ]
-    allowed = {"div", "h4", "p", "span", "small", "table", "caption", "thead", "tbody", "tr", "th"}
-    allowed |= {"td", "svg", "line", "text", "polyline"}
     for markup in made:
-        tree = ElementTree.fromstring(markup)
-        assert {element.tag for element in tree.iter()} <= allowed
-        attributes = {name for element in tree.iter() for name in element.attrib}
-        assert not {name for name in attributes if name.startswith(("on", "data"))}
-        assert text in "".join(tree.itertext())
+        assert text in "".join(inert(markup).itertext())
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text_when_it_is_cut(text):
+    rows = [render.CutText(text, text, text, [[text], [*text]], [1.0, None])]
+    table = inert(render.cuts(rows, [text, text], text))
+    said = ["".join(cell.itertext()) for cell in table.iter("span")]
+    assert said == [text.replace(" ", "␣")] * 2
+    assert [len(cell.findall("b")) for cell in table.iter("span")] == [1, len(text)]
+    for place in ("caption", "th", "small"):
+        assert text in ["".join(element.itertext()) for element in table.iter(place)] + [
+            element.text for element in table.iter(place)
+        ]
+    assert {element.get("lang") for element in table.iter("span")} == {text}
+
+
+def inert(markup):
+    """Return the tree of ``markup``, after making sure that nothing in it can act."""
+    tree = ElementTree.fromstring(markup)
+    assert {element.tag for element in tree.iter()} <= SAFE
+    attributes = {name for element in tree.iter() for name in element.attrib}
+    assert not {name for name in attributes if name.startswith(("on", "data", "src", "href"))}
+    assert "style" not in attributes
+    return tree
+
+
+def test_a_cut_by_hand():
+    pieces = ["Il", "-v", " ", "a\t", "\r\n", "⟨E1 83⟩", "\u0301e", "\u202e", "\u00a0", "", "l·l"]
+    tree = inert(render.cut(pieces, "mt"))
+    assert (tree.get("lang"), tree.get("class")) == ("mt", "cut")
+    assert ["".join(token.itertext()) for token in tree] == [
+        *("Il", "-v", "␣", "a⇥", "␍↵", "⟨E1 83⟩", "◌\u0301e"),
+        *("⟨U+202E⟩", "⟨U+00A0⟩", "∅", "l·l"),
+    ]
+    assert [token.get("class") for token in tree].count("part") == 1
+
+
+def test_tokens_are_told_apart_by_a_border_and_not_by_colour_alone():
+    rules = dict(rule.split("{") for rule in render.STYLE.replace("\n", "").split("}")[:-1])
+    assert "border:1px solid" in rules[".wb .cut b"]
+    assert "background" in rules[".wb .cut b:nth-of-type(even)"]
+    assert "dashed" in rules[".wb .cut b.part"]
+
+
+def test_cuts_count_tokens_and_compare_with_english():
+    row = render.CutText("Maltese", "Malti", "mt", [["Il", "-v"], ["Il-v"]], [1.5, None])
+    tree = inert(render.cuts([row], ["a", "b"], "c"))
+    cells = ["".join(cell.itertext()) for cell in tree.iter("td")]
+    assert cells == ["2", "1.500", "Il-v", "1", "-", "Il-v"]
+    assert [head.get("scope") for head in tree.iter("th")].count("row") == 1
 
 
 def test_a_problem_is_said_in_words_not_by_colour_alone():

@@ -8,7 +8,7 @@ look-alike letters of another script put right, personal data replaced by its ki
 
 import functools
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import regex
 
-from workbench import identify, languages, personal, signals
+from workbench import duplicates, identify, languages, personal, signals
 from workbench.recipe import FILTERS, Clean
 
 Column = npt.NDArray[Any]
@@ -27,22 +27,19 @@ Table = Mapping[str, Column]
 SURE_LETTERS, SURE_PROBABILITY = 100, 0.8
 OWN_SCRIPT_SHARE = 0.5
 ODD = ("control", "unassigned", "private_use", "replacement", "mojibake")
-# Signals whose usual range differs between languages (FineWeb-2, arXiv 2506.20920), and on which
-# side a document lies wrong.
-BY_LANGUAGE: dict[str, str] = {
-    "mean_word_length": "both",
-    "alphabetic_word_share": "low",
-    "frequent_word_share": "low",
-    "hash_signs_per_word": "high",
-    "ellipses_per_word": "high",
-    "bullet_line_share": "high",
-    "ellipsis_line_share": "high",
-    "digit_share": "high",
-    "upper_case_share": "high",
-    "punctuation_share": "high",
-    "short_line_share": "high",
+# Signals that tell prose from menus, lists and broken text, with the lowest and the highest value
+# that Gopher (Rae et al. 2021, arXiv 2112.11446, table A1), and for short lines FineWeb (Penedo
+# et al. 2024, arXiv 2406.17557), allow in any language.
+LIMITS: dict[str, tuple[float, float]] = {
+    "mean_word_length": (3, 10),
+    "alphabetic_word_share": (0.8, np.inf),
+    "hash_signs_per_word": (-np.inf, 0.1),
+    "ellipses_per_word": (-np.inf, 0.1),
+    "bullet_line_share": (-np.inf, 0.9),
+    "ellipsis_line_share": (-np.inf, 0.3),
+    "short_line_share": (-np.inf, 0.67),
 }
-# The limits of Gopher (Rae et al. 2021, arXiv 2112.11446, table A1), alike for all languages.
+# Of the same table of Gopher, alike for all languages.
 REPETITION = {
     "duplicate_line_share": 0.3,
     "duplicate_paragraph_share": 0.3,
@@ -55,70 +52,89 @@ REPETITION = {
 PROSE_WORDS = 50
 # Gopher wants so many different stop words.
 FREQUENT_WORDS = 2
+# What the filters look at.
+COLUMNS = (
+    *("lang", "detected", "detected_probability", "characters", "words", "letters"),
+    *("own_script_share", "frequent_words", "contaminated"),
+    *(*ODD, *LIMITS, *REPETITION, *personal.KINDS),
+)
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where a language's own documents lie."""
+    """Where the documents of one language may lie on one signal."""
 
     signal: str
     low: float
     high: float
 
 
-def ranges(table: Table, quantile: float) -> list[Range]:
-    """Return, for one language, the range of each signal that all but ``quantile`` lie within.
+def usual(signal: str, values: Column, quantile: float) -> Range:
+    """Return the wider one of a language's own range and of ``LIMITS``.
+
+    Thresholds that were set for English throw out good text of languages with longer words or
+    other punctuation; so they are held against the language's own documents, as FineWeb-2 does
+    (Penedo et al. 2025, arXiv 2506.20920). What is normal in a language is never out, however far
+    from English it is, and what is normal in English is not out because it is rare.
 
     Args:
-        table: the signals of the language's documents, at least one, each ``(documents,)``.
-        quantile: on each side that can be wrong.
+        signal: one of ``LIMITS``.
+        values: the signal of the language's documents, shape ``(documents,)``, at least one.
+        quantile: on each side fewer than this share of the documents can be out.
     """
-    found = []
-    for name, side in BY_LANGUAGE.items():
-        values = table[name]
-        low, high = np.quantile(values, [quantile, 1 - quantile])
-        found.append(
-            Range(
-                name,
-                -np.inf if side == "high" else float(low),
-                np.inf if side == "low" else float(high),
-            )
-        )
-    return found
+    low, high = LIMITS[signal]
+    own_low, below_high = (
+        float(np.quantile(side, quantile, method="inverted_cdf")) for side in (values, -values)
+    )
+    return Range(signal, min(low, own_low), max(high, -below_high))
 
 
-def reasons(
-    table: Table,
-    clean: Clean,
-    limits: Mapping[str, list[Range]],
-    exact: Mask,
-    near: Mask,
-) -> npt.NDArray[np.int8]:
-    """Return why each document is dropped: its filter's place in ``FILTERS``, -1 where it stays.
+def objections(
+    table: Table, clean: Clean, limits: Mapping[str, Sequence[Range]]
+) -> dict[str, Mask]:
+    """Return which documents each of the recipe's filters objects to, by their own measures.
+
+    Duplicates are not among them: those take all documents together, see :func:`reasons`.
 
     Args:
         table: the columns of the survey, each of shape ``(documents,)``.
-        clean: the recipe's filters, in order, with their settings.
+        clean: the recipe's filters, with their settings.
         limits: language to the ranges of its signals, for ``quality``.
-        exact: which documents repeat an earlier one.
-        near: which resemble an earlier one.
     """
-    found = np.full(len(exact), -1, dtype=np.int8)
-    for name in clean.filters:
-        match name:
-            case "length":
-                objects = (table["words"] < clean.min_words) | (table["words"] > clean.max_words)
-            case "characters":
-                objects = odd_share(table) > clean.odd_characters
-            case "quality":
-                objects = _outside(table, limits)
-            case "exact-duplicate":
-                objects = exact
-            case "near-duplicate":
-                objects = near
-            case _:
-                objects = FLAGS[name](table)
-        found[(found < 0) & objects] = FILTERS.index(name)
+    with_settings: dict[str, Callable[[], Mask]] = {
+        "length": lambda: (table["words"] < clean.min_words) | (table["words"] > clean.max_words),
+        "characters": lambda: odd_share(table) > clean.odd_characters,
+        "quality": lambda: _outside(table, limits),
+    }
+    return {
+        name: with_settings[name]() if name in with_settings else FLAGS[name](table)
+        for name in clean.filters
+        if name in with_settings or name in FLAGS
+    }
+
+
+def reasons(
+    filters: Sequence[str], objects: Mapping[str, Mask], text: Column, cluster: Column
+) -> npt.NDArray[np.int8]:
+    """Return why each document is dropped: its filter's place in ``FILTERS``, -1 where it stays.
+
+    Of duplicates the first document stays that the filters before let pass.
+
+    Args:
+        filters: in the recipe's order.
+        objects: of :func:`objections`, over all documents, each ``(documents,)``.
+        text: equal numbers for equal texts.
+        cluster: equal numbers for near-duplicates.
+    """
+    found = np.full(len(text), -1, dtype=np.int8)
+    for name in filters:
+        left = np.flatnonzero(found < 0)
+        if name in objects:
+            out = objects[name][left]
+        else:
+            alike = {"exact-duplicate": text, "near-duplicate": cluster}[name][left]
+            out = duplicates.exact(alike) != np.arange(len(left))
+        found[left[out]] = FILTERS.index(name)
     return found
 
 
@@ -128,15 +144,15 @@ def odd_share(table: Table) -> npt.NDArray[np.float64]:
     return np.asarray(odd / np.maximum(1, table["characters"]))
 
 
-def _outside(table: Table, limits: Mapping[str, list[Range]]) -> Mask:
-    """Out of the usual range of its language, or long and without two of its frequent words."""
+def _outside(table: Table, limits: Mapping[str, Sequence[Range]]) -> Mask:
+    """Out of the range of its language, or long and without two of its frequent words."""
     outside = (table["frequent_words"] < FREQUENT_WORDS) & (table["words"] >= PROSE_WORDS)
     for tag, own in limits.items():
         rows = np.flatnonzero(table["lang"] == tag)
         for limit in own:
-            values = np.asarray(table[limit.signal][rows], dtype=np.float64)
+            values = table[limit.signal][rows]
             outside[rows[(values < limit.low) | (values > limit.high)]] = True
-    return outside
+    return np.asarray(outside, dtype=np.bool_)
 
 
 def _other_language(table: Table) -> Mask:
@@ -155,6 +171,12 @@ def _text(column: Column) -> npt.NDArray[np.str_]:
     return np.asarray(column, dtype=np.str_)
 
 
+def _other_script(table: Table) -> Mask:
+    return np.asarray(
+        (table["own_script_share"] < OWN_SCRIPT_SHARE) & (table["letters"] > 0), dtype=np.bool_
+    )
+
+
 def _repeats(table: Table) -> Mask:
     over = [table[name] > limit for name, limit in REPETITION.items()]
     return np.asarray(np.any(over, axis=0) & (table["words"] >= PROSE_WORDS), dtype=np.bool_)
@@ -164,16 +186,39 @@ def _personal(table: Table) -> Mask:
     return np.asarray(np.any([table[kind] > 0 for kind in personal.KINDS], axis=0), dtype=np.bool_)
 
 
+def _contaminated(table: Table) -> Mask:
+    return np.asarray(table["contaminated"] > 0, dtype=np.bool_)
+
+
 # The filters that need nothing but a document's own measures; the survey flags samples by them.
 FLAGS: dict[str, Callable[[Table], Mask]] = {
     "language": _other_language,
-    "script": lambda table: np.asarray(
-        (table["own_script_share"] < OWN_SCRIPT_SHARE) & (table["letters"] > 0), dtype=np.bool_
-    ),
+    "script": _other_script,
     "repetition": _repeats,
     "personal-data": _personal,
-    "contamination": lambda table: np.asarray(table["contaminated"] > 0, dtype=np.bool_),
+    "contamination": _contaminated,
 }
+
+
+def in_words(clean: Clean, dropped: Mapping[str, int]) -> list[str]:
+    """Say what a recipe did to its documents, for people who read of the result.
+
+    Args:
+        clean: the recipe's choice.
+        dropped: how many documents each filter dropped.
+    """
+    counts = ", ".join(f"{name} {dropped[name]:,}" for name in clean.filters)
+    said = [f"Documents dropped by filter, in this order: {counts}."]
+    if clean.repair:
+        said.append(
+            "What was kept is in Unicode Normalization Form C; look-alike letters of another "
+            "script within words were put right."
+        )
+    if clean.mask:
+        said.append(
+            "E-mail addresses, telephone, IP, bank and card numbers were replaced by their kind."
+        )
+    return said
 
 
 def mend(text: str, tag: str, clean: Clean, mixed: bool, private: bool) -> str:
@@ -188,74 +233,85 @@ def mend(text: str, tag: str, clean: Clean, mixed: bool, private: bool) -> str:
     """
     if clean.repair:
         composed = unicodedata.normalize("NFC", text)
-        text = repair(composed, languages.get(tag).script) if mixed else composed
+        text = repair(composed, tag) if mixed else composed
     return personal.mask(text) if clean.mask and private else text
 
 
-def repair(text: str, script: str) -> str:
-    """Put look-alike letters right in words of the text's own script.
+def repair(text: str, tag: str) -> str:
+    """Put look-alike letters right in words of a text's own script.
 
-    A word is mended only if it holds a letter of its own script, and every foreign letter in it
-    looks like one of that script: ``jeдном`` with a Latin ``je`` becomes ``једном``; a Latin name
-    in a Cyrillic text stays as it is.
+    A word is mended only if at least half of its letters are of its language's script, and every
+    other one looks like a letter of the language: ``jeдном`` with a Latin ``je`` becomes
+    ``једном`` in Serbian; a Latin name in a Cyrillic text, ``IT-сектор`` and ``Δx`` stay as they
+    are.
 
     Args:
-        text: in Form C.
-        script: ISO 15924 code of the script it should be in.
+        text: in Form C, and so is what is returned.
+        tag: its language.
     """
-    looks = _look_alikes(script)
-    if not looks:
-        return text
-    pattern, own, foreign = _mixed_words(script)
+    alike = _look_alikes(tag)
+    own, foreign = _letters(languages.get(tag).script)
 
     def mended(match: "regex.Match[str]") -> str:
-        word = match[0]
-        if own.search(word) and all(letter in looks for letter in foreign.findall(word)):
-            word = word.translate({ord(letter): alike for letter, alike in looks.items()})
-        return str(word)
+        word = str(match[0])
+        if not foreign.search(word):
+            return word
+        # Apart from their marks, so that é is a look-alike where e is one.
+        letters = unicodedata.normalize("NFD", word)
+        others, ours = foreign.findall(letters), own.findall(letters)
+        if len(ours) < len(others) or not alike.keys() >= set(others) or set(ours) <= SYMBOLS:
+            return word
+        return unicodedata.normalize("NFC", "".join(alike.get(one, one) for one in letters))
 
-    return str(pattern.sub(mended, text))
+    return str(_WORD.sub(mended, text)) if alike else text
 
 
 def mixed_words(text: str, script: str) -> list[str]:
     """Return the words of ``text`` that hold letters of ``script`` and of another one."""
-    return [match[0] for match in _mixed_words(script)[0].finditer(text)]
+    own, foreign = _letters(script)
+    words: list[str] = _WORD.findall(text)
+    return [word for word in words if foreign.search(word) and own.search(word)]
 
 
-# Letters that look alike in most type faces, Latin to the other script; a selection of Unicode's
-# confusables (Technical Standard 39) among the letters of the registry's languages.
+_WORD = regex.compile(r"[\p{L}\p{M}]++")
+# Letters that look alike in most type faces, Latin before the other script; a selection of
+# Unicode's confusables (Technical Standard 39) among the letters of the registry's languages.
 _LATIN_LIKE = {
-    "Cyrl": dict(
-        zip(
-            "AaBCcEeHIiJjKMOoPpSsTXxYyÄäËëÏïÖöÜü",
-            "АаВСсЕеНІіЈјКМОоРрЅѕТХхУуӒӓЁёЇїӦӧӰӱ",
-            strict=True,
-        )
-    ),
-    "Grek": dict(zip("ABEZHIKMNOoPTYXvu", "ΑΒΕΖΗΙΚΜΝΟοΡΤΥΧνυ", strict=True)),
+    "Cyrl": ("AaBCcEeHIiJjKMOoPpSsTXxYy", "АаВСсЕеНІіЈјКМОоРрЅѕТХхУу"),
+    "Grek": ("ABEZHIKMNOoPTYXvu", "ΑΒΕΖΗΙΚΜΝΟοΡΤΥΧνυ"),
 }
+# Letters that only some languages of their script have.
+_ONLY_IN = {
+    "Іі": ("ukr_Cyrl",),
+    "Јј": ("mkd_Cyrl", "srp_Cyrl"),
+    "Ѕѕ": ("mkd_Cyrl",),
+}
+# A Latin letter beside one of these is a unit or a formula: ΔH, μA, MΩ.
+SYMBOLS = frozenset("ΔμΩ")
 
 
 @functools.cache
-def _look_alikes(script: str) -> dict[str, str]:
-    """Return foreign letters with the letter of ``script`` that they look like."""
-    if script in _LATIN_LIKE:
-        return _LATIN_LIKE[script]
+def _look_alikes(tag: str) -> dict[str, str]:
+    """Return letters of other scripts with the letter of the language that they look like."""
+    script = languages.get(tag).script
     if script == "Latn":
+        # Greek nu and upsilon are not so much like v and u that they could be slips.
         return {
             own: latin
-            for table in _LATIN_LIKE.values()
-            for latin, own in table.items()
+            for pair in _LATIN_LIKE.values()
+            for latin, own in zip(*pair, strict=True)
             if own not in "νυ"
         }
-    return {}
+    missing = {letter for pair, tags in _ONLY_IN.items() if tag not in tags for letter in pair}
+    pairs = zip(*_LATIN_LIKE.get(script, ("", "")), strict=True)
+    return {latin: own for latin, own in pairs if own not in missing}
 
 
 @functools.cache
-def _mixed_words(script: str) -> tuple["regex.Pattern[str]", ...]:
-    """Return patterns of a word with letters of two scripts, of own and of foreign letters."""
+def _letters(script: str) -> tuple["regex.Pattern[str]", "regex.Pattern[str]"]:
+    """Return patterns of a letter of ``script``, and of one that is of another script."""
     name = languages.SCRIPTS[script]
-    letter = r"[\p{L}\p{M}]"
-    own, foreign = rf"\p{{Script={name}}}", rf"[\p{{L}}--[\p{{Script={name}}}\p{{Common}}]]"
-    mixed = rf"{letter}*(?:{own}{letter}*{foreign}|{foreign}{letter}*{own}){letter}*"
-    return tuple(regex.compile(pattern, regex.V1) for pattern in (mixed, own, foreign))
+    return (
+        regex.compile(rf"[\p{{L}}&&\p{{Script={name}}}]", regex.V1),
+        regex.compile(rf"[\p{{L}}--[\p{{Script={name}}}\p{{Common}}]]", regex.V1),
+    )

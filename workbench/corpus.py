@@ -5,38 +5,31 @@ file, line and reason, counted, and written to a quarantine file; the good docum
 """
 
 import abc
-import csv
-import dataclasses
 import glob
-import gzip
 import hashlib
-import io
 import itertools
 import json
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-import zstandard
 
-from workbench import languages, passages
+from workbench import languages, passages, rows
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 from workbench.languages import Language
 from workbench.recipe import DOCUMENT_FIELDS, Data
+from workbench.rows import Faults as Faults
 
 SPLITS = ("train", "validation", "test")
-FORMATS = (".jsonl", ".parquet", ".csv", ".txt")
-COMPRESSIONS = (".gz", ".zst")
-SHOWN_FAULTS = 5
-MAX_LINE_BYTES = 64 * 2**20
 # Parquet is read in pieces of about so many bytes, whole row groups each.
 PIECE_BYTES = 64 * 2**20
+# Files smaller than this share a piece, so that thousands of them are not thousands of pieces.
+SMALL_BYTES = 2**18
 # Where an inspection leaves the documents that it keeps.
 CLEANED = "cleaned"
 
@@ -92,46 +85,6 @@ USUAL_COLUMNS = {
     "licence": ("licence", "license"),
     "url": ("url", "u"),
 }
-
-
-class Faults:
-    """What could not be read: counted by reason, kept in full in a quarantine file."""
-
-    def __init__(self, quarantine: Path | None = None) -> None:
-        self.by_reason: Counter[str] = Counter()
-        self.first: list[str] = []
-        self._quarantine = quarantine
-        self._out: IO[str] | None = None
-
-    @property
-    def total(self) -> int:
-        """How many faults there were."""
-        return self.by_reason.total()
-
-    def add(self, file: str, line: int | str, reason: str, raw: bytes | str = "") -> None:
-        """Count one fault and set the offending line aside, nothing of it lost."""
-        self.by_reason[reason] += 1
-        if len(self.first) < SHOWN_FAULTS:
-            self.first.append(f"{file}:{line}: {reason}")
-        if self._quarantine is None:
-            return
-        if self._out is None:
-            self._out = self._quarantine.open("w", encoding="utf-8")
-        text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-        row = {"file": file, "line": line, "reason": reason, "raw": text}
-        with runs.told_when_full(self._quarantine):
-            self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    def close(self) -> None:
-        """Finish the quarantine file."""
-        if self._out is not None and self._quarantine is not None:
-            with runs.told_when_full(self._quarantine):
-                self._out.close()
-            self._out = None
-
-    def summary(self) -> dict[str, Any]:
-        """Return the counts, and the first few faults in words."""
-        return {"total": self.total, "by_reason": dict(self.by_reason), "first": self.first}
 
 
 def split_of(document_id: str, data: Data) -> str:
@@ -197,15 +150,29 @@ def resolve(data: Data) -> list["Source"]:
 def units(data: Data) -> list[list["Source"]]:
     """Return the pieces of ``data`` that can be read on their own, in the order of :func:`read`.
 
-    A file is a piece, large Parquet files are several, a hub data set is one for each language.
-    Where a recipe takes only the first bytes of a language there is a single piece, because each
-    piece would have to know what the ones before it gave.
+    A file is a piece, a large Parquet file is several, small files are one together. Where a
+    recipe takes only the first bytes of a language there is a single piece, because each would
+    have to know what the ones before it gave.
+
+    Raises:
+        UserError: as in :func:`resolve`; a hub data set has none of the chosen languages.
     """
     sources = resolve(data)
     if data.bytes_per_language:
-        return [list(sources)]
-    chosen = languages.select(data.languages)
-    return [[piece] for source in sources for piece in source.pieces(chosen)]
+        return [sources]
+    found: list[list[Source]] = []
+    room = 0
+    for source in sources:
+        for piece in source.pieces(data):
+            known = piece.bytes if isinstance(piece, FileSource) else None
+            size = SMALL_BYTES if known is None else known
+            if size <= room:
+                found[-1].append(piece)
+            else:
+                found.append([piece])
+                room = SMALL_BYTES
+            room -= size
+    return found
 
 
 def _cleaned(word: str) -> list["Source"]:
@@ -213,44 +180,63 @@ def _cleaned(word: str) -> list["Source"]:
     folder = runs.find_finished(word).path / CLEANED
     if not folder.is_dir():
         raise UserError(f"source {word!r} cleaned nothing: its recipe names no clean.filters")
-    return [FileSource(file) for file in sorted(folder.glob("*.jsonl.zst"))]
+    return [FileSource(file, of=word) for file in sorted(folder.glob("*.jsonl.zst"))]
 
 
-def _on_disk(word: str) -> list["Source"]:
-    path = Path(word).expanduser()
-    path = path if path.is_absolute() else runs.home() / path
+def _on_disk(word: str) -> Sequence["Source"]:
+    path = _path(word)
     if path.is_dir():
         return [HubSource(name=str(path), shown=word, local=True)]
-    matches = sorted(glob.glob(str(path), recursive=True))
-    if not matches:
+    return files(word)
+
+
+def files(word: str) -> list["FileSource"]:
+    """Return the files that a path or a glob names, relative to the project's folder.
+
+    Raises:
+        UserError: it matches no file, or one of a format that is not read.
+    """
+    path = _path(word)
+    if path.is_dir():
+        raise UserError(f"{word!r} is a folder; name its files, such as {word}/**/*.parquet")
+    found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    found = [file for file in found if file.is_file()]
+    if not found:
         siblings = [entry.name for entry in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(
             f"source {word!r}: no such file{nearest(path.name, siblings)} (looked in {path.parent})"
         )
-    files = [Path(match) for match in matches if Path(match).is_file()]
-    for file in files:
-        if _format(file) not in FORMATS:
-            raise UserError(
-                f"source {word!r}: {file.name} is none of the formats that are read: "
-                f"{', '.join(FORMATS)}, also with {' or '.join(COMPRESSIONS)}"
-            )
-    return [FileSource(file) for file in files]
+    for file in found:
+        _refuse_if_unread(str(file), word)
+    return [FileSource(file) for file in found]
 
 
-def all_texts(word: str) -> Iterator[str]:
-    """Yield every text in files that hold something other than documents: evaluation sets.
+def _refuse_if_unread(file: str, word: str) -> None:
+    if rows.format_of(file) not in rows.FORMATS:
+        raise UserError(
+            f"source {word!r}: {Path(file).name} is none of the formats that are read: "
+            f"{', '.join(rows.FORMATS)}, also with {' or '.join(rows.COMPRESSIONS)}"
+        )
 
-    Args:
-        word: a file or a glob. Questions, answers and passages, in whatever fields, all count.
+
+def _path(word: str) -> Path:
+    path = Path(word).expanduser()
+    return path if path.is_absolute() else runs.home() / path
+
+
+def all_texts(source: "FileSource") -> Iterator[str]:
+    """Yield every text in a file that holds something other than documents: an evaluation set.
+
+    Questions, answers and passages, in whatever fields and however deep, all count.
 
     Raises:
-        UserError: it matches nothing, or is not a file.
+        UserError: a line cannot be read; what is looked for must be complete.
     """
-    for source in _on_disk(word):
-        if not isinstance(source, FileSource):
-            raise UserError(f"{word!r} is a folder; name its files, such as {word}/**/*.parquet")
-        for _, row, _ in source.rows(Faults()):
-            yield from _texts_in(row)
+    faults = Faults()
+    for _, row, _ in source.rows(faults):
+        yield from _texts_in(row)
+    if faults.total:
+        raise UserError(f"{faults.first[0]}; an evaluation set has to be readable as a whole")
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -277,7 +263,7 @@ class Source(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """Return what the record states: files with SHA-256 and size, or the hub's revision."""
 
-    def pieces(self, chosen: Sequence[Language]) -> Sequence["Source"]:
+    def pieces(self, data: Data) -> Sequence["Source"]:
         """Return parts that can be read on their own and give together what the whole gives."""
         return [self]
 
@@ -308,175 +294,80 @@ class StarterSource(Source):
         }
 
 
+@dataclass
 class FileSource(Source):
     """One file of JSON Lines, Parquet, CSV or plain text, compressed or not."""
 
-    def __init__(self, path: Path, row_groups: range | None = None) -> None:
-        self.path = path
-        self.shown = _shown(path)
-        self._row_groups = row_groups
-        """Of Parquet: which row groups to read; all where it is None."""
+    path: Path | str
+    """Where it lies; the address of a remote file is not a path."""
+    of: str = ""
+    """What the record calls the source: an inspection that wrote it; the file where it is empty."""
+    row_groups: range | None = None
+    """Of Parquet: which row groups to read; all where it is None."""
+    lang: str = ""
+    """The tag of its language, where the data set says it."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our field to its column; the recipe's come first."""
+    licence: str = ""
+    shown: str = ""
+    """How records and faults call the file; settled here, as a worker may live elsewhere."""
 
-    def pieces(self, chosen: Sequence[Language]) -> Sequence[Source]:
-        if _format(self.path) != ".parquet" or self.path.stat().st_size <= PIECE_BYTES:
+    def __post_init__(self) -> None:
+        self.shown = self.shown or (_shown(self.path) if isinstance(self.path, Path) else self.path)
+
+    @property
+    def bytes(self) -> int | None:
+        """Size on disk; None where it is remote."""
+        return self.path.stat().st_size if isinstance(self.path, Path) else None
+
+    def pieces(self, data: Data) -> Sequence[Source]:
+        parquet = rows.format_of(self.path) == ".parquet"
+        if self.bytes is None or self.bytes <= PIECE_BYTES or not parquet:
             return [self]
         try:
             metadata = pyarrow.parquet.read_metadata(self.path)
         except (pyarrow.ArrowException, OSError):
             return [self]  # reading it states the fault
-        sizes = [
-            metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)
-        ]
         cuts, taken = [0], 0
-        for number, size in enumerate(sizes):
-            taken += size
-            if taken >= PIECE_BYTES:
+        for number in range(metadata.num_row_groups):
+            taken += metadata.row_group(number).total_byte_size
+            if taken >= PIECE_BYTES or number == metadata.num_row_groups - 1:
                 cuts.append(number + 1)
                 taken = 0
-        if cuts[-1] != len(sizes):
-            cuts.append(len(sizes))
-        return [FileSource(self.path, range(start, end)) for start, end in itertools.pairwise(cuts)]
+        return [
+            replace(self, row_groups=range(start, end)) for start, end in itertools.pairwise(cuts)
+        ]
 
     def describe(self) -> dict[str, Any]:
-        size = self.path.stat().st_size
-        entry = {"path": self.shown, "sha256": runs.sha256(self.path), "bytes": size}
-        return {"source": self.shown, "files": [entry]}
+        path = Path(self.path)
+        entry = {"path": self.shown, "sha256": runs.sha256(path), "bytes": self.bytes}
+        return {"source": self.of or self.shown, "files": [entry]}
 
     def documents(
         self, chosen: dict[str, Language], data: Data, faults: Faults
     ) -> Iterator[Document]:
-        make = _Maker(self.shown, data, chosen, faults, columns=data.columns)
+        make = _Maker(self, data, chosen, faults)
         for line, row, raw in self.rows(faults):
             document = make(line, row, raw)
             if document is not None:
                 yield document
 
-    def rows(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    def rows(self, faults: Faults) -> Iterator[rows.Row]:
         """Yield line, fields and raw bytes of everything that can be read, document or not."""
-        readers = {
-            ".jsonl": self._json_lines,
-            ".parquet": self._parquet,
-            ".csv": self._csv,
-            ".txt": self._text,
-        }
-        return readers[_format(self.path)](faults)
-
-    def _json_lines(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        for line, raw in self._lines(faults):
-            if not raw.strip():
-                continue
-            try:
-                row = json.loads(raw)
-            except UnicodeDecodeError:
-                faults.add(self.shown, line, "not UTF-8", raw)
-            except (json.JSONDecodeError, RecursionError):
-                faults.add(self.shown, line, "not JSON", raw)
-            else:
-                if isinstance(row, dict):
-                    yield line, row, raw
-                else:
-                    faults.add(self.shown, line, "not a JSON object", raw)
-
-    def _text(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        """Yield one document a paragraph: paragraphs are parted by empty lines."""
-        paragraph: list[bytes] = []
-        start = 1
-        for line, raw in self._lines(faults):
-            if raw.strip():
-                start = line if not paragraph else start
-                paragraph.append(raw)
-                continue
-            yield from self._paragraph(start, paragraph, faults)
-            paragraph = []
-        yield from self._paragraph(start, paragraph, faults)
-
-    def _paragraph(
-        self, line: int, lines: list[bytes], faults: Faults
-    ) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        raw = b"".join(lines)
-        try:
-            text = raw.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            faults.add(self.shown, line, "not UTF-8", raw)
-        else:
-            if text:
-                yield line, {"text": text}, raw
-
-    def _csv(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        decoded = (
-            text
-            for line, raw in self._lines(faults)
-            if (text := self._decode(line, raw, faults)) is not None
-        )
-        rows = csv.DictReader(decoded)
-        while True:
-            try:
-                row = next(rows, None)
-            except csv.Error as fault:
-                faults.add(self.shown, rows.line_num, f"not CSV: {fault}")
-                continue
-            if row is None:
-                return
-            # More cells than the header has names end up under the key None.
-            if None in row:
-                faults.add(self.shown, rows.line_num, "more cells than columns", str(row))
-                continue
-            yield rows.line_num, row, str(row).encode()
-
-    def _decode(self, line: int, raw: bytes, faults: Faults) -> str | None:
-        try:
-            return raw.decode("utf-8-sig" if line == 1 else "utf-8")
-        except UnicodeDecodeError:
-            faults.add(self.shown, line, "not UTF-8", raw)
-            return None
-
-    def _parquet(self, faults: Faults) -> Iterator[tuple[int, dict[str, Any], bytes]]:
-        line = 0
-        try:
-            with pyarrow.parquet.ParquetFile(self.path) as file:
-                groups = self._row_groups or range(file.num_row_groups)
-                before = range(groups.start)
-                line = sum(file.metadata.row_group(number).num_rows for number in before)
-                for batch in file.iter_batches(batch_size=256, row_groups=list(groups)):
-                    for row in batch.to_pylist():
-                        line += 1
-                        yield line, row, b""
-        except (pyarrow.ArrowException, OSError) as fault:
-            faults.add(self.shown, line + 1, f"damaged Parquet: {str(fault).splitlines()[0]}")
-
-    def _lines(self, faults: Faults) -> Iterator[tuple[int, bytes]]:
-        """Yield numbered lines; a damaged archive ends them with a fault, not with an error."""
-        number = 0
-        try:
-            with _opened(self.path) as stream:
-                while raw := stream.readline(MAX_LINE_BYTES):
-                    number += 1
-                    if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
-                        faults.add(self.shown, number, "line longer than 64 MiB", raw[:1000])
-                        while raw and not raw.endswith(b"\n"):
-                            raw = stream.readline(MAX_LINE_BYTES)
-                        continue
-                    yield number, raw
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as fault:
-            reason = "truncated archive" if isinstance(fault, EOFError) else "damaged archive"
-            faults.add(self.shown, number + 1, reason)
-        except OSError as fault:
-            faults.add(self.shown, number + 1, f"not readable: {fault.strerror or fault}")
+        return rows.read(self.path, faults, self.shown, self.row_groups)
 
 
 @dataclass
 class HubSource(Source):
-    """A hub data set, or a local folder laid out as one, streamed through ``datasets``."""
+    """A hub data set, or a local folder laid out as one, read file by file.
+
+    Which configurations it has, and which files hold them, is told by ``datasets``.
+    """
 
     name: str
     shown: str
     revision: str | None = None
     local: bool = False
-    only: str = ""
-    """Tag of the one language to read; all chosen ones where it is empty."""
-
-    def pieces(self, chosen: Sequence[Language]) -> Sequence[Source]:
-        return [dataclasses.replace(self, only=language.tag) for language in chosen]
 
     @classmethod
     def parse(cls, word: str) -> "HubSource":
@@ -493,12 +384,12 @@ class HubSource(Source):
     def describe(self) -> dict[str, Any]:
         if not self.local:
             return {"source": self.shown, "revision": self._resolved_revision()}
-        files = [file for file in sorted(Path(self.name).rglob("*")) if file.is_file()]
+        found = [file for file in sorted(Path(self.name).rglob("*")) if file.is_file()]
         return {
             "source": self.shown,
             "files": [
                 {"path": _shown(file), "sha256": runs.sha256(file), "bytes": file.stat().st_size}
-                for file in files
+                for file in found
             ],
         }
 
@@ -512,35 +403,61 @@ class HubSource(Source):
         return str(info.sha)
 
     def _unreachable(self, fault: Exception) -> UserError:
-        first = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         return UserError(
-            f"source {self.shown!r} cannot be reached: {first[:200]}; check the name and the "
-            "network, or download it and give its folder instead"
+            f"source {self.shown!r} cannot be reached: {rows.first_line(fault)}; check the name "
+            "and the network, or download it and give its folder instead"
         )
+
+    def pieces(self, data: Data) -> Sequence[Source]:
+        chosen = languages.select(data.languages)
+        return [
+            piece
+            for own in self._files(chosen, data).values()
+            for file in own
+            for piece in file.pieces(data)
+        ]
 
     def documents(
         self, chosen: dict[str, Language], data: Data, faults: Faults
     ) -> Iterator[Document]:
-        import datasets
+        for own in self._files(list(chosen.values()), data).values():
+            taken = 0
+            for document in itertools.chain.from_iterable(
+                file.documents(chosen, data, faults) for file in own
+            ):
+                yield document
+                taken += len(document.text.encode())
+                if data.bytes_per_language and taken >= data.bytes_per_language:
+                    break  # without reading, or downloading, the rest
 
-        datasets.disable_progress_bars()
+    def _files(self, chosen: Sequence[Language], data: Data) -> dict[str, list[FileSource]]:
+        """Return the files of every chosen language that the data set has.
+
+        Raises:
+            UserError: it has none of them, cannot be reached, or its files are of another format.
+        """
         known = HUB_DATA_SETS.get(self.name)
         available = self._configs()
-        columns = {**(known.columns if known else {}), **data.columns}
-        matched = False
-        wanted = [one for one in chosen.values() if self.only in ("", one.tag)]
-        for language in wanted:
+        found = {}
+        for language in chosen:
             config = self._config_of(language, known, available, data)
-            if config is None:
-                continue
-            matched = True
-            yield from self._stream(language, config, columns, known, data, faults, chosen)
-        if not matched and not self.only:
+            if config is not None:
+                found[language.tag] = [
+                    FileSource(
+                        Path(address) if self.local else address,
+                        lang=language.tag,
+                        columns=known.columns if known else {},
+                        licence=known.licence if known else "",
+                    )
+                    for address in self._addresses(config)
+                ]
+        if not found:
             raise UserError(
                 f"source {self.shown!r} has no configuration for the chosen languages; it has "
                 f"{', '.join(available[:8])}{' ...' if len(available) > 8 else ''}; map them with "
                 "data.configs"
             )
+        return found
 
     def _configs(self) -> list[str]:
         import datasets
@@ -549,6 +466,22 @@ class HubSource(Source):
             return list(datasets.get_dataset_config_names(self.name, revision=self.revision))
         except Exception as fault:  # as above, and the builder's own
             raise self._unreachable(fault) from None
+
+    def _addresses(self, config: str) -> list[str]:
+        """Return where the files of a configuration's ``train`` split are."""
+        import datasets
+
+        try:
+            builder = datasets.load_dataset_builder(self.name, config, revision=self.revision)
+        except Exception as fault:  # as above
+            raise self._unreachable(fault) from None
+        splits: dict[str, list[str]] = dict(builder.config.data_files or {})
+        if "train" not in splits:
+            held = ", ".join(splits) or "none"
+            raise UserError(f"source {self.shown!r}: {config} has no split 'train'; it has {held}")
+        for address in splits["train"]:
+            _refuse_if_unread(address, self.shown)
+        return list(splits["train"])
 
     def _config_of(
         self, language: Language, known: HubDataSet | None, available: list[str], data: Data
@@ -571,63 +504,19 @@ class HubSource(Source):
                 continue
         return None
 
-    def _stream(
-        self,
-        language: Language,
-        config: str,
-        columns: dict[str, str],
-        known: HubDataSet | None,
-        data: Data,
-        faults: Faults,
-        chosen: dict[str, Language],
-    ) -> Iterator[Document]:
-        import datasets
-
-        shown = f"{self.shown}[{config}]"
-        make = _Maker(
-            shown, data, chosen, faults, columns, language.tag, known.licence if known else None
-        )
-        line = 0
-        taken = 0
-        try:
-            rows = datasets.load_dataset(
-                self.name, config, split="train", streaming=True, revision=self.revision
-            )
-            for line, row in enumerate(rows, start=1):
-                document = make(line, row, b"")
-                if document is None:
-                    continue
-                yield document
-                taken += len(document.text.encode())
-                if data.bytes_per_language and taken >= data.bytes_per_language:
-                    return
-        except UserError:
-            raise
-        except (pyarrow.ArrowException, OSError, ValueError, RuntimeError) as fault:
-            if line == 0 and not self.local:
-                raise self._unreachable(fault) from None
-            faults.add(shown, line + 1, f"not readable: {str(fault).splitlines()[0][:200]}")
-
 
 class _Maker:
     """Turns a source's rows into documents, and says why it cannot."""
 
     def __init__(
-        self,
-        shown: str,
-        data: Data,
-        chosen: dict[str, Language],
-        faults: Faults,
-        columns: dict[str, str],
-        lang: str = "",
-        licence: str | None = None,
+        self, source: FileSource, data: Data, chosen: dict[str, Language], faults: Faults
     ) -> None:
-        self._shown = shown
+        self._shown = source.shown
         self._faults = faults
-        self._columns = columns
-        self._licence = licence or data.licence
-        self._lang = lang or (languages.get(data.language).tag if data.language else "")
-        self._from_name = "" if self._lang else _language_in_name(shown)
+        self._columns = {**source.columns, **data.columns}
+        self._licence = source.licence or data.licence
+        self._lang = source.lang or (languages.get(data.language).tag if data.language else "")
+        self._from_name = "" if self._lang else _language_in_name(self._shown)
         self._tags: dict[str, str] = {}
 
     def __call__(self, line: int, row: dict[str, Any], raw: bytes) -> Document | None:
@@ -712,59 +601,6 @@ def _language_in_name(shown: str) -> str:
         except UserError:
             continue
     return ""
-
-
-def _format(path: Path) -> str:
-    name = path.name.lower()
-    for ending in COMPRESSIONS:
-        name = name.removesuffix(ending)
-    return Path(name).suffix
-
-
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix.lower() == ".gz":
-        return io.BufferedReader(gzip.open(path, "rb"))
-    if path.suffix.lower() == ".zst":
-        return io.BufferedReader(_Zstandard(path), 2**20)
-    return path.open("rb")
-
-
-class _Zstandard(io.RawIOBase):
-    """Reads Zstandard frames; one that breaks off is an ``EOFError``, as with gzip.
-
-    The library's own stream reader takes the end of the file for the end of the text.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._begun = False
-        self._waiting = b""
-        self._compressed = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._waiting:
-            self._compressed = self._compressed or self._file.read(2**16)
-            if not self._compressed:
-                if self._begun:
-                    raise EOFError("the archive ends within a frame")
-                return 0
-            self._waiting = self._frame.decompress(self._compressed)
-            self._begun = not self._frame.eof
-            self._compressed = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-        count = min(len(buffer), len(self._waiting))
-        buffer[:count] = self._waiting[:count]
-        self._waiting = self._waiting[count:]
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _shown(path: Path) -> str:

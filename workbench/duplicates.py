@@ -174,6 +174,7 @@ def clusters(
     band_keys: Hashes | Sequence[Hashes],
     signatures: Signatures | Sequence[Signatures] | None = None,
     threshold: float | None = None,
+    groups: Numbers | None = None,
 ) -> Numbers:
     """Return each document's cluster, named by the lowest document number in it.
 
@@ -193,6 +194,8 @@ def clusters(
             is at least this. Of those that share a band each is compared with the first and with
             its predecessor, not with all: work stays linear, and what only another pair would
             show is lost. Clusters may then depend on the order of documents.
+        groups: a number for each document, shape ``(documents,)``, such as its language's; two
+            documents of different groups are then never in one cluster.
 
     Returns:
         Shape ``(documents,)``.
@@ -212,7 +215,9 @@ def clusters(
             raise UserError(f"signatures of {len(rows)} documents, band keys of {len(keys)}")
     cluster = np.arange(len(keys))
     for band in range(keys.width):
-        first, previous, document = _sharing(keys.column(band))
+        column = keys.column(band)
+        column = column if groups is None else in_groups(column, groups)
+        first, previous, document = _sharing(column)
         if threshold is None or rows is None:
             _join(cluster, first, document)
         else:
@@ -329,6 +334,12 @@ def exact(text_hashes: Hashes) -> Numbers:
     """
     _, first, which = np.unique(text_hashes, return_index=True, return_inverse=True)
     return first[which].astype(np.int64)
+
+
+def in_groups(hashes: Hashes, groups: Numbers) -> Hashes:
+    """Return hashes that are equal only where both the hash and the group are; same shape."""
+    told = hashes ^ _mix(groups.astype(np.uint64) + np.uint64(1))
+    return np.where(hashes == NO_KEY, NO_KEY, told)
 
 
 def largest(cluster: Numbers, n: int) -> list[tuple[int, Numbers]]:

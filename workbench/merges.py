@@ -14,7 +14,7 @@ distinct words.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,9 +145,17 @@ class _Table:
         self._measured = self._costs > 0
         self._scale = self._content()
         self._value = self._count
-        # All places of a pair come into being at once, in the merge that made its younger token.
-        self._where: dict[int, Places] = {}
+        # Candidates are pairs of a bound, negative, and a key. Those of the last weighing lie
+        # ranked, since most are never looked at; those that came or fell since lie in a heap.
+        self._ranked: Iterator[tuple[int, int]] = iter(())
+        self._upcoming: tuple[int, int] | None = None
         self._heap: list[tuple[int, int]] = []
+        # All places of a pair come into being at once, in the merge that made its younger token.
+        # They are here once they were looked at; before, in the groups of the last weighing.
+        self._where: dict[int, Places] = {}
+        self._keys: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._starts: npt.NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self._groups: Places = np.empty(0, dtype=np.int32)
 
     def _by_language(
         self, values: npt.NDArray[np.int64], places: Places | slice = slice(None)
@@ -175,7 +183,7 @@ class _Table:
 
     @property
     def has_candidates(self) -> bool:
-        return bool(self._heap)
+        return self._upcoming is not None or bool(self._heap)
 
     def outcome(self, tolerance: float) -> tuple[dict[str, int], dict[str, float]]:
         """Return costs and weights by language, where there is a parallel text."""
@@ -196,34 +204,36 @@ class _Table:
             self._value = self._count * whole.astype(np.int64)[self._lang]
         left = np.flatnonzero((self._symbol >= 0) & (self._next >= 0)).astype(np.int32)
         self._where, self._heap = {}, []
+        self._ranked, self._upcoming = iter(()), None
         if not len(left):
             return
-        keys, left, starts = self._grouped(left)
-        frequent = np.add.reduceat(self._count[left], starts) >= min_frequency
-        values = np.add.reduceat(self._value[left], starts)
-        ends = np.append(starts[1:], len(left))
-        for start, end, value in zip(
-            starts[frequent].tolist(),
-            ends[frequent].tolist(),
-            values[frequent].tolist(),
-            strict=True,
-        ):
-            key = int(keys[start])
-            self._where[key] = left[start:end]
-            self._heap.append((-value, key))
-        heapq.heapify(self._heap)
+        self._keys, self._groups, starts = self._grouped(left)
+        self._starts = np.append(starts, len(left))
+        frequent = np.add.reduceat(self._count[self._groups], starts) >= min_frequency
+        bounds = -np.add.reduceat(self._value[self._groups], starts)[frequent]
+        keys = self._keys[frequent]
+        # Stable: of equal ones the lowest key comes first, as in the heap.
+        order = np.argsort(bounds, kind="stable")
+        self._ranked = zip(bounds[order].tolist(), keys[order].tolist(), strict=True)
+        self._upcoming = next(self._ranked, None)
 
     def _grouped(self, left: Places) -> tuple[npt.NDArray[np.int64], Places, npt.NDArray[np.int64]]:
-        """Sort places by the pair that begins there; return keys, places and where groups begin."""
+        """Group places by the pair that begins there.
+
+        Returns:
+            The keys in order, shape ``(groups,)``; the places group by group; where each group
+            begins. Within a group places are in no order.
+        """
         keys = (self._symbol[left].astype(np.int64) << SHIFT) | self._symbol[self._next[left]]
-        order = np.argsort(keys, kind="stable")
-        keys, left = keys[order], left[order]
-        return keys, left, np.append(0, np.flatnonzero(keys[1:] != keys[:-1]) + 1)
+        order = np.argsort(keys)
+        keys = keys[order]
+        starts = np.append(0, np.flatnonzero(keys[1:] != keys[:-1]) + 1)
+        return keys[starts], left[order], starts
 
     def best(self, min_frequency: int) -> int | None:
         """Take the pair of the greatest weighted count off the heap; ``None`` if there is none."""
-        while self._heap:
-            bound, key = heapq.heappop(self._heap)
+        while self.has_candidates:
+            bound, key = self._take()
             places = self._places(key)
             value = int(self._value[places].sum())
             if value < -bound:
@@ -232,17 +242,27 @@ class _Table:
                 return key
         return None
 
+    def _take(self) -> tuple[int, int]:
+        """Take the candidate of the greatest bound from where it lies."""
+        first = self._upcoming
+        if first is None or (self._heap and self._heap[0] < first):
+            return heapq.heappop(self._heap)
+        self._upcoming = next(self._ranked, None)
+        return first
+
     def _places(self, key: int) -> Places:
-        """Return where a pair still stands, and forget where it does not any more."""
-        places = self._where[key]
+        """Return where a pair still stands, in order, and forget where it does not any more."""
+        places = self._where.get(key)
+        if places is None:
+            group = int(np.searchsorted(self._keys, key))
+            places = np.sort(self._groups[self._starts[group] : self._starts[group + 1]])
         right = self._next[places]
         holds = (
             (self._symbol[places] == key >> SHIFT)
             & (right >= 0)
             & (self._symbol[right] == key & MASK)
         )
-        if not holds.all():
-            self._where[key] = places = places[holds]
+        self._where[key] = places = places[holds]
         return places
 
     def merge(self, key: int, made: int) -> None:
@@ -259,14 +279,19 @@ class _Table:
         self._previous[after[followed]] = places[followed]
         self._costs -= self._by_language(self._cost, places)
         before = self._previous[places]
-        left = np.unique(np.concatenate([before[before >= 0], places[followed]]))
+        before = before[before >= 0]
+        # Where one stands right before another, it is among the places already.
+        before = before[self._symbol[before] != made]
+        left = np.concatenate([before, places[followed]])
         if not len(left):
             return
         keys, left, starts = self._grouped(left)
         values = np.add.reduceat(self._value[left], starts).tolist()
-        for value, start, end in zip(values, starts, np.append(starts[1:], len(left)), strict=True):
-            pair = int(keys[start])
-            self._where[pair] = left[start:end]
+        ends = np.append(starts[1:], len(left)).tolist()
+        for pair, value, start, end in zip(
+            keys.tolist(), values, starts.tolist(), ends, strict=True
+        ):
+            self._where[pair] = np.sort(left[start:end])
             heapq.heappush(self._heap, (-value, pair))
 
     def _without_overlaps(self, places: Places) -> Places:

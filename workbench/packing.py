@@ -50,6 +50,17 @@ class Shard:
         return np.asarray(self.tokens[start : int(self.ends[number]) - 1], dtype=np.int64)
 
 
+def shard_of(texts: Sequence[str], tokenizer_: PreTrainedTokenizerFast) -> Shard:
+    """Return a shard in memory that holds ``texts`` as its documents."""
+    end = int(tokenizer_.eos_token_id)
+    encoded = [[*ids, end] for ids in tokenizer.encode(tokenizer_, list(texts))]
+    return Shard(
+        tokens=np.array([token for ids in encoded for token in ids], dtype=np.int64),
+        ends=np.cumsum([len(ids) for ids in encoded], dtype=np.int64),
+        sizes=np.array([len(text.encode()) for text in texts], dtype=np.int64),
+    )
+
+
 class Pack:
     """A folder of shards with the facts that belong into a run's record."""
 

@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from workbench import render
 
-WIDE = w.Layout(width="100%")
+WIDE = w.Layout(width="auto")
 
 
 class Panel(w.VBox):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench import plots_models, plots_text
+from workbench import plots_inspect, plots_models, plots_text
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -12,7 +12,18 @@ FOLDER = "figures"
 # Kind of run to its figures, the one that says most first. A figure is None where the run has
 # nothing to draw in it.
 KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
-    "inspect": {"text": plots_text.text_by_language},
+    "inspect": {
+        "text": plots_inspect.text,
+        "lengths": plots_inspect.lengths,
+        "letters": plots_inspect.letters,
+        "confusion": plots_inspect.confusion,
+        "duplicates": plots_inspect.duplicates,
+        "quality": plots_inspect.quality,
+        "repetition": plots_inspect.repetition,
+        "dropped": plots_inspect.dropped,
+        "personal": plots_inspect.personal,
+        "domains": plots_inspect.domains,
+    },
     "tokenizer": {
         "cost": plots_text.cost,
         "comparison": plots_text.comparison,
@@ -26,7 +37,12 @@ KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
 
 
 def draw(run: runs.Run) -> list[Path]:
-    """Draw the figures of a run's kind into its ``figures`` folder; return their paths."""
+    """Draw the figures of a run's kind into its ``figures`` folder; return their paths.
+
+    Each is drawn twice: as PNG for notebooks, and as SVG for print.
+    """
+    from matplotlib import rc_context
+
     kind = run.record["asked"]["recipe"]["kind"]
     paths = []
     for name, make in KINDS.get(kind, {}).items():
@@ -37,7 +53,12 @@ def draw(run: runs.Run) -> list[Path]:
             (run.path / FOLDER).mkdir(exist_ok=True)
             path = run.path / FOLDER / f"{name}.png"
             figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-        paths.append(path)
+            # Names within the drawing would be drawn by chance, and the date added.
+            with rc_context({"svg.hashsalt": name}):
+                figure.savefig(
+                    path.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None}
+                )
+        paths += [path, path.with_suffix(".svg")]
     return paths
 
 

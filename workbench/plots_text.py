@@ -1,4 +1,4 @@
-"""Figures of text and of tokenizers: how much there is, what it costs, how it is cut."""
+"""Figures of tokenizers: what the same content costs, how it is cut, whom the tokens serve."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,6 @@ NO_SCRIPT = {
     "Mixed": "several scripts",
     "Other": "other scripts",
 }
-
-
-def text_by_language(run: runs.Run) -> Any:
-    """Return bars of how much text there is in each language."""
-    rows = sorted(run.read_result("languages"), key=lambda row: row["bytes"])
-    unit, name = (1e6, "MB") if rows[-1]["bytes"] >= 1e6 else (1e3, "kB")
-    figure = drawing.tall(rows)
-    axes = figure.subplots()
-    colours = [drawing.STATUS_COLOURS[languages.get(row["tag"]).status] for row in rows]
-    values = [row["bytes"] / unit for row in rows]
-    bars = axes.barh(range(len(rows)), values, color=colours, height=0.7)
-    axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=7)
-    drawing.name_languages(axes, rows)
-    axes.set(title="Text by language", xlabel=f"{name} of UTF-8 text")
-    drawing.plain(axes)
-    drawing.status_legend(axes, rows, "lower right")
-    return figure
 
 
 def cost(run: runs.Run) -> Any:

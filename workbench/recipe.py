@@ -359,9 +359,10 @@ class Contamination:
     """Text that a model is to be evaluated on, looked for in the text to train on."""
 
     sources: list[str] = field(default_factory=list)
-    """Files or globs of evaluation sets in JSON Lines or Parquet; every text in them counts."""
+    """Files or globs of evaluation sets, in the formats of documents; every text in them counts."""
     words: int = 13
-    """A document that shares so many words in a row is contaminated (Brown et al. 2020)."""
+    """A document that shares so many words in a row is contaminated (Brown et al. 2020); shorter
+    texts of an evaluation set are not looked for, and the record says how many they are."""
 
     def __post_init__(self) -> None:
         _require(self.words >= 2, f"words must be at least 2, it is {self.words}")
@@ -386,13 +387,14 @@ class Clean:
     """What is taken out of the text, and what is mended in the rest."""
 
     filters: list[str] = field(default_factory=list)
-    """In this order; the first that objects gives the reason. None cleans nothing."""
+    """In this order; the first that objects gives the reason. Of duplicates within a language the
+    first stays that the filters before let pass. None cleans nothing."""
     min_words: int = 5
     """Of ``length``."""
     max_words: int = 100_000
-    quantile: float = 0.01
-    """Of ``quality``: what lies below or above this share of a language's own documents is out,
-    where the common limits would be stricter or looser than its text is (arXiv 2506.20920)."""
+    quantile: float = 0.05
+    """Of ``quality``: a document is out that lies beyond the limits of Gopher and FineWeb, and
+    further out than all but this share of its language's own (after arXiv 2506.20920)."""
     odd_characters: float = 0.001
     """Of ``characters``: share of control, private, unassigned and replacement characters and
     traces of a wrong encoding."""
@@ -545,6 +547,8 @@ class EvaluateRecipe(Recipe):
     split: Literal["train", "validation", "test"] = "test"
     documents: int = 200
     """At most so many documents a language."""
+    pairs: bool = True
+    """Also measure grammar on the starter corpus's minimal pairs."""
     resamples: int = 1000
     """Bootstrap resamples of documents behind each interval."""
 

@@ -5,25 +5,32 @@ notebooks insert markup without cleaning it. Every function here takes plain tex
 markup in which that text is inert.
 """
 
+import base64
 import html
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+# Doubled class names outweigh the styles that JupyterLab gives to tables in a notebook's output.
 STYLE = """<style>
-.wb{font:14px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;--line:#c9d3de;--soft:#f4f7fa;--blue:#1f5fa8}
-.wb table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.wb th,.wb td{padding:3px 10px;border-bottom:1px solid var(--line);text-align:left}
-.wb td.n{text-align:right}
+.wb{font:14px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;
+--line:#c9d3de;--soft:#f4f7fa;--blue:#1f5fa8}
+.wb.wb table{color:#1d2733;border-collapse:collapse;font-variant-numeric:tabular-nums}
+.wb.wb table tr{background:none!important}
+.wb.wb table th,.wb.wb table td{padding:3px 10px;border-bottom:1px solid var(--line);
+text-align:left}
+.wb.wb table td.n{text-align:right}
 .wb .cards{display:flex;flex-wrap:wrap;gap:12px}
 .wb .card{flex:1 1 280px;border:1px solid var(--line);border-radius:6px;background:#fff}
 .wb .card h4{margin:0;padding:6px 12px;background:var(--soft);border-bottom:1px solid var(--line)}
 .wb .card p{margin:0;padding:10px 12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .wb .card small{display:block;padding:0 12px 8px;color:#566372}
 .wb .prompt{color:#566372}.wb .new{color:#102a4c;background:#e8f1fb}
-.wb table.cuts{width:100%}.wb .cuts th,.wb .cuts td{vertical-align:top}
-.wb .cuts th{white-space:nowrap}.wb .cuts small{color:#566372;font-weight:400}
+.wb.wb table.cuts{width:100%;table-layout:auto}
+.wb.wb .cuts th,.wb.wb .cuts td{vertical-align:top}
+.wb.wb .cuts th{white-space:nowrap}.wb .cuts small{color:#566372;font-weight:400}
 .wb caption{text-align:left;padding:4px 10px;color:#1d2733}
 .wb .cut{line-height:1.9}
 .wb .cut b{display:inline-block;font-weight:400;white-space:pre-wrap;overflow-wrap:anywhere;
@@ -34,6 +41,53 @@ line-height:1.4;background:#fff}
 .wb .cut i{font-style:normal;color:#566372}
 .wb .status{padding:4px 10px;border-left:4px solid var(--blue);background:var(--soft)}
 .wb .status.problem{border-color:#b3261e}
+.wb .passage{margin:0;padding:10px 14px;white-space:pre-wrap;overflow-wrap:anywhere;
+border:1px solid var(--line);border-radius:6px;max-height:28em;overflow:auto;background:#fff}
+.wb .passage mark{background:#ffe08a;color:#1d2733;border-bottom:2px solid #7a5a00}
+.wb .passage u{text-decoration:underline wavy #b3261e;text-underline-offset:3px}
+.wb .passage i{font:12px ui-monospace,monospace;color:#8a2a12;border:1px dotted #8a2a12}
+.wb dl.about{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px;margin:6px 0}
+.wb dl.about dt{color:#566372}.wb dl.about dd{margin:0;overflow-wrap:anywhere}
+</style>"""
+# Nothing runs and nothing is fetched.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
+# Of a page that stands by itself, on a screen and on paper.
+PAGE_STYLE = """<style>
+body{margin:0;background:#fff}
+.wb.page{max-width:64rem;margin:0 auto;padding:2rem 1.5rem 4rem;font-size:16px}
+.page h1{font-size:2rem;line-height:1.2;margin:0 0 .4rem}
+.page h2{font-size:1.4rem;margin:3rem 0 .6rem;padding-top:.8rem;border-top:2px solid var(--line)}
+.page h3{font-size:1.05rem;margin:1.6rem 0 .4rem}
+.page p{max-width:46rem}.page p.passage{max-width:none}
+.page .lead{font-size:1.15rem;color:#3b4855}
+.page nav ul{columns:2;padding-left:1.2rem;margin:.5rem 0}
+.page a{color:var(--blue)}
+.page dl.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:12px}
+.page dl.facts div{border:1px solid var(--line);border-left:4px solid var(--blue);
+border-radius:6px;padding:8px 12px;display:flex;flex-direction:column}
+.page dl.facts dt{color:#566372;font-size:.85rem;order:2}
+.page dl.facts dd{margin:0;font-size:1.5rem;font-weight:600;order:1}
+.page figure{margin:1rem 0}.page figure img{display:block;max-width:100%;height:auto}
+.page figcaption{color:#566372;font-size:.9rem;max-width:46rem}
+.page details{margin:.6rem 0;border:1px solid var(--line);border-radius:6px}
+.page summary{padding:6px 12px;background:var(--soft);cursor:pointer}
+.page details>*:not(summary){margin:10px 12px}
+.page .wide{overflow-x:auto}.page table{font-size:.85rem}
+.page caption{caption-side:top;font-size:.9rem;color:#566372}
+.page pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;background:var(--soft);
+padding:10px 12px;border-radius:6px}
+.page .sample{margin:1.2rem 0}
+@media print{
+@page{size:A4;margin:15mm}
+.wb.page{max-width:none;padding:0;font-size:10.5pt}
+.page figure,.page tr,.page dl.facts div{break-inside:avoid}
+.page figure img{max-height:235mm;object-fit:contain;object-position:left}
+.page h2{break-after:avoid}.page h3{break-after:avoid}.page .passage{max-height:none}
+.page .wide{overflow:visible}.page table{font-size:7.5pt}
+}
 </style>"""
 
 
@@ -47,10 +101,33 @@ def page(body: str) -> str:
     return f'{STYLE}<div class="wb">{body}</div>'
 
 
-def table(rows: Sequence[Sequence[object]], header: Sequence[str], caption: str = "") -> str:
-    """Return an HTML table; numbers stand to the right with three decimals."""
+@dataclass(frozen=True)
+class Said:
+    """A cell of a table that is more than a plain value."""
+
+    text: str
+    lang: str = ""
+    """BCP-47 tag of a text from a corpus; empty for our own words."""
+    number: bool = False
+    """Whether it is a number that the caller has written out."""
+
+
+def table(
+    rows: Sequence[Sequence[object]],
+    header: Sequence[str],
+    caption: str = "",
+    named_rows: bool = False,
+) -> str:
+    """Return an HTML table; numbers stand to the right with three decimals.
+
+    Args:
+        rows: values, or :class:`Said`.
+        header: what stands above the columns.
+        caption: what stands above the table.
+        named_rows: the first cell of a row says what the row is about.
+    """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+    body = "".join(_row(row, named_rows) for row in rows)
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f"<table>{named}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -224,9 +301,214 @@ def curve(
     )
 
 
+def _row(row: Sequence[object], named: bool) -> str:
+    head = f'<th scope="row">{escape(row[0])}</th>' if named else ""
+    return f"<tr>{head}{''.join(map(_cell, row[1:] if named else row))}</tr>"
+
+
 def _cell(value: object) -> str:
+    if isinstance(value, Said):
+        lang = f' lang="{escape(value.lang)}" dir="auto"' if value.lang else ""
+        kind = ' class="n"' if value.number else ""
+        return f"<td{kind}{lang}>{escape(value.text)}</td>"
     if isinstance(value, float):
         return f'<td class="n">{value:.3f}</td>'
     if isinstance(value, int):
         return f'<td class="n">{value:,}</td>'
     return f"<td>{escape('-' if value is None else value)}</td>"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch of a text to point at."""
+
+    start: int
+    end: int
+    kind: Literal["hit", "mixed"]
+    """What was searched for; or a word with letters of two scripts."""
+
+
+def passage(text: str, lang: str, marks: Sequence[Mark] = ()) -> str:
+    """Return a document to read: as it is, its lines kept, with stretches pointed at.
+
+    Characters that cannot be seen, such as control characters and soft hyphens, are shown by their
+    number; white space is left as it is.
+
+    Args:
+        text: the document.
+        lang: BCP-47 tag: screen readers and fonts go by it.
+        marks: in any order; of two that overlap the first one given counts.
+    """
+    taken: list[Mark] = []
+    for mark in marks:
+        if all(mark.end <= other.start or mark.start >= other.end for other in taken):
+            taken.append(mark)
+    parts, position = [], 0
+    for mark in sorted(taken, key=lambda mark: mark.start):
+        element = "mark" if mark.kind == "hit" else "u"
+        inside = _legible(text[mark.start : mark.end])
+        parts += [_legible(text[position : mark.start]), f"<{element}>{inside}</{element}>"]
+        position = mark.end
+    parts.append(_legible(text[position:]))
+    # The keyboard scrolls what can have the focus.
+    return f'<p class="passage" lang="{escape(lang)}" dir="auto" tabindex="0">{"".join(parts)}</p>'
+
+
+_UNSEEN = re.compile("[^\n\t\x20-\x7e]")
+
+
+def _legible(text: str) -> str:
+    """Return ``text`` with what cannot be seen written as a number."""
+    return _UNSEEN.sub(
+        lambda found: (
+            f"<i>⟨U+{ord(found[0]):04X}⟩</i>"
+            if unicodedata.category(found[0])[0] == "C"
+            else found[0]
+        ),
+        escape(text),
+    )
+
+
+def about(facts: Mapping[str, object]) -> str:
+    """Return what is known of something, a line each; what is empty is left out."""
+    return _facts("about", facts)
+
+
+def key_figures(facts: Mapping[str, object]) -> str:
+    """Return a few numbers to see first, each with what it counts."""
+    return _facts("facts", facts)
+
+
+def _facts(kind: str, facts: Mapping[str, object]) -> str:
+    pairs = [
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
+        for name, value in facts.items()
+        if value != ""
+    ]
+    if kind == "facts":
+        pairs = [f"<div>{pair}</div>" for pair in pairs]
+    return f'<dl class="{kind}">{"".join(pairs)}</dl>'
+
+
+def heading(text: str, level: int, name: str = "") -> str:
+    """Return a heading; ``name`` is what :func:`contents` leads to."""
+    place = f' id="{escape(name)}"' if name else ""
+    return f"<h{level}{place}>{escape(text)}</h{level}>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of our own words; ``kind`` is ``lead`` for the first of a page."""
+    return f'<p class="{escape(kind)}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def verbatim(text: str) -> str:
+    """Return lines that are read by programs."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def contents(headings: Mapping[str, str]) -> str:
+    """Return links to headings: their name to their text."""
+    entries = "".join(
+        f'<li><a href="#{escape(name)}">{escape(text)}</a></li>' for name, text in headings.items()
+    )
+    return f'<nav aria-label="Contents"><ul>{entries}</ul></nav>'
+
+
+def folded(summary: str, body: str) -> str:
+    """Return markup made here that is shown when one asks for it."""
+    return (
+        f"<details><summary>{escape(summary)}</summary>"
+        f'<div class="wide" role="group" tabindex="0" aria-label="{escape(summary)}">{body}</div>'
+        "</details>"
+    )
+
+
+def picture(svg: bytes, said: str, caption: str) -> str:
+    """Return a figure inlined as an image, in which nothing can act.
+
+    Args:
+        svg: the drawing.
+        said: what it shows, for those who do not see it.
+        caption: what stands below it.
+    """
+    data = base64.b64encode(svg).decode()
+    return (
+        f'<figure><img alt="{escape(said)}" src="data:image/svg+xml;base64,{data}"/>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def whole(title: str, body: str) -> str:
+    """Return a page that stands by itself: no script, and nothing from elsewhere.
+
+    Its policy forbids both, should anything ever slip through.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        f"<title>{escape(title)}</title>{STYLE}{PAGE_STYLE}</head>"
+        f'<body><main class="wb page">{body}</main></body></html>\n'
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """One bar of a picture of shares."""
+
+    name: str
+    value: float
+    """From 0 to 1."""
+    before: float
+    """Another share to hold it against, from 0 to 1."""
+    note: str
+    """What stands beside it."""
+    warn: bool
+    """Whether the note is a warning."""
+
+
+def shares(rows: Sequence[Share], title: str, value: str, before: str, width: int = 720) -> str:
+    """Return bars as SVG: a share each, and a line where another share of the same thing lies.
+
+    A bar that warns is dashed, and its note begins with a sign.
+
+    Args:
+        rows: from the top down.
+        title: what the bars show.
+        value: what a bar's length is.
+        before: what the line across a bar is.
+        width: in pixels.
+    """
+    left, right, top, step = 150, 230, 52, 20
+    height = top + step * len(rows) + 8
+    most = max((max(row.value, row.before) for row in rows), default=0) or 1
+    scale = (width - left - right) / most
+    legend = (
+        f'<rect x="{left}" y="30" width="18" height="10" fill="#1f5fa8"/>'
+        f'<text x="{left + 24}" y="39">{escape(value)}</text>'
+        f'<line x1="{left + 204}" x2="{left + 204}" y1="28" y2="42" stroke="#1d2733" '
+        f'stroke-width="2"/><text x="{left + 212}" y="39">{escape(before)}</text>'
+    )
+    drawn = []
+    for number, row in enumerate(rows):
+        y = top + step * number
+        look = (
+            'fill="#f6d9cb" stroke="#b3461a" stroke-width="1.5" stroke-dasharray="4 2"'
+            if row.warn
+            else 'fill="#1f5fa8"'
+        )
+        at = left + scale * row.before
+        drawn.append(
+            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(row.name)}</text>'
+            f'<rect x="{left}" y="{y + 2}" width="{scale * row.value:.1f}" height="12" {look}/>'
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y}" y2="{y + 16}" stroke="#1d2733" '
+            'stroke-width="2"/>'
+            f'<text x="{width - right + 10}" y="{y + 12}">{"⚠ " if row.warn else ""}'
+            f"{escape(row.note)}</text>"
+        )
+    return (
+        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" font-size="12" font-family="system-ui,sans-serif" '
+        f'style="max-width:100%;height:auto"><text x="{left}" y="18" font-weight="600">'
+        f"{escape(title)}</text>{legend}{''.join(drawn)}</svg>"
+    )

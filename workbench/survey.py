@@ -6,12 +6,14 @@ again. Pieces are put together in their own order, so the result is the same for
 workers, through any executor of ``concurrent.futures``.
 """
 
+import contextlib
 import functools
 import hashlib
-import heapq
 import json
 import shutil
-from collections import Counter, defaultdict
+import unicodedata
+import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +27,25 @@ import tokenizers
 
 from workbench import cleaning, corpus, duplicates, identify, languages, passages, personal, signals
 from workbench import run as runs
+from workbench.errors import Stopped
 from workbench.recipe import Data, Duplicates
 
-TABLE, BANDS, SIGNATURES = "documents.parquet", "bands.npy", "signatures.npy"
+TABLE, BANDS, SIGNATURES = "documents.parquet", "bands.bin", "signatures.bin"
 TALLY, SAMPLES = "tally.json", "samples.jsonl"
-# Documents of one batch, and of one row group of the table.
-GROUP_DOCUMENTS = 2**15
-SAMPLE_DOCUMENTS, SAMPLE_FLAGGED, SAMPLE_CHARACTERS = 40, 10, 2000
-# Counts of lines and word sequences forget the rare ones when there are more than this.
+# Documents of one row group of the table.
+GROUP_DOCUMENTS = 2**14
+# So many documents of a language, and of each flag, are kept to be looked at.
+SAMPLE = {"": 40, **dict.fromkeys(cleaning.FLAGS, 10)}
+SAMPLE_CHARACTERS = 2000
+# Counts of lines and word sequences may be too low by one in so many.
 COUNTED = 100_000
+# A piece hands on so many of a language's repeated lines and sequences.
+MOST_REPEATED = 100
 LINE_WORDS, SEQUENCE_WORDS, SEQUENCE_SAMPLING = 4, 8, 16
 SHOWN, OPENING = 160, 120
 EXAMPLES = 12
+# Matrix products are the same to about seven digits wherever they are computed.
+PROBABILITY_DIGITS = 4
 # A word is frequent if it stands in so many of the starter corpus's passages.
 FREQUENT_SHARE = 0.2
 COUNTS = (
@@ -56,6 +65,8 @@ class Task:
     data: Data
     folder: Path
     """Of all pieces; this one's is named by its number."""
+    stop: Path
+    """Work ends, and what is unfinished is lost, when this file appears."""
     duplicates: Duplicates
     tokenizer: Path | None
     """A ``tokenizer.json``, to count tokens with."""
@@ -73,17 +84,52 @@ def measure(task: Task) -> dict[str, int]:
     """Measure a piece, unless that was done before; return its documents and bytes.
 
     Runs in a worker process: everything it needs is in ``task``.
+
+    Raises:
+        Stopped: it was asked to.
     """
     if not (task.path / TALLY).exists():
-        temporary = task.path.with_name(f".{task.path.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        with runs.told_when_full(temporary):
-            temporary.mkdir(parents=True)
-            _Piece(task, temporary).make()
-            shutil.rmtree(task.path, ignore_errors=True)
-            temporary.rename(task.path)
+        with runs.told_when_full(task.folder):
+            # A name of its own: a worker that outlived a killed run may still be at this piece.
+            temporary = task.folder / f".{uuid.uuid4().hex}"
+            temporary.mkdir()
+            try:
+                _Piece(task, temporary).make()
+                if not task.path.exists():
+                    temporary.rename(task.path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
     totals: dict[str, int] = runs.read_json(task.path / TALLY)["totals"]
     return totals
+
+
+def stop_if_asked(task: Task) -> None:
+    """Look whether somebody wants the work on a piece to end.
+
+    Raises:
+        Stopped: that is so.
+    """
+    if task.stop.exists():
+        raise Stopped(f"piece {task.number} was stopped")
+
+
+def bands(part: Path, settings: Duplicates) -> npt.NDArray[np.uint64]:
+    """Open the band keys of a finished piece, shape ``(documents, bands)``."""
+    return _mapped(part / BANDS, np.uint64, settings.bands)
+
+
+def signatures(part: Path, settings: Duplicates) -> npt.NDArray[np.uint32]:
+    """Open the signatures of a piece, shape ``(documents, permutations)``.
+
+    They are kept only where ``settings.verify`` asks for them.
+    """
+    return _mapped(part / SIGNATURES, np.uint32, settings.permutations)
+
+
+def _mapped(file: Path, kind: type[Any], width: int) -> npt.NDArray[Any]:
+    if not file.stat().st_size:  # which cannot be mapped
+        return np.empty((0, width), dtype=kind)
+    return np.memmap(file, dtype=kind, mode="r").reshape(-1, width)
 
 
 class _Piece:
@@ -97,39 +143,32 @@ class _Piece:
         self._columns: list[dict[str, npt.NDArray[Any]]] = []
         self._waiting_documents = 0
         self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self._bands: list[npt.NDArray[np.uint64]] = []
         self._totals = Counter({"documents": 0, "bytes": 0})
-        self._tokenizer = (
-            tokenizers.Tokenizer.from_file(str(task.tokenizer)) if task.tokenizer else None
-        )
+        self._tokenizer = tokenizer(task.tokenizer) if task.tokenizer else None
         self._contamination = (
             np.load(task.contamination, mmap_mode="r") if task.contamination else None
         )
 
     def make(self) -> None:
-        signatures = (
-            (self._folder / SIGNATURES).open("wb") if self._task.duplicates.verify else None
-        )
-        for documents in self._batches():
-            batch = signals.Batch([document.text for document in documents])
-            signature = duplicates.signatures(
-                batch.word_hash, batch.doc_words, self._task.duplicates
-            )
-            if signatures is not None:
-                signatures.write(signature.tobytes())
-            self._bands.append(duplicates.band_keys(signature, self._task.duplicates))
-            self._add(documents, batch)
-        if signatures is not None:
-            signatures.close()
-        self._write()
-        if self._writer is not None:
-            self._writer.close()
-        self._faults.close()
-        none = np.empty((0, self._task.duplicates.bands), dtype=np.uint64)
-        np.save(self._folder / BANDS, np.concatenate([none, *self._bands]))
+        settings = self._task.duplicates
+        with (
+            self._faults,
+            (self._folder / BANDS).open("wb") as bands,
+            (self._folder / SIGNATURES).open("wb") as signatures,
+            contextlib.ExitStack() as self._open,
+        ):
+            for documents in self._batches():
+                stop_if_asked(self._task)
+                batch = signals.Batch([document.text for document in documents])
+                signature = duplicates.signatures(batch.word_hash, batch.doc_words, settings)
+                bands.write(duplicates.band_keys(signature, settings).tobytes())
+                if settings.verify:
+                    signatures.write(signature.tobytes())
+                self._add(documents, batch)
+            self._write()
         with (self._folder / SAMPLES).open("w", encoding="utf-8") as out:
             for tally in self._tallies.values():
-                for row in tally.samples():
+                for row in tally.sample_rows():
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
         runs.write_json(
             self._folder / TALLY,
@@ -227,8 +266,10 @@ class _Piece:
             {name: pyarrow.array(_compact(name, column)) for name, column in columns.items()}
         )
         if self._writer is None:
-            self._writer = pyarrow.parquet.ParquetWriter(
-                self._folder / TABLE, table.schema, compression="zstd"
+            self._writer = self._open.enter_context(
+                pyarrow.parquet.ParquetWriter(
+                    self._folder / TABLE, table.schema, compression="zstd"
+                )
             )
         self._writer.write_table(table)
         self._columns, self._waiting_documents = [], 0
@@ -240,8 +281,19 @@ def _compact(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return column.astype(np.int32) if name in COUNTS else column
 
 
+def tokenizer(file: Path) -> tokenizers.Tokenizer:
+    """Open a ``tokenizer.json`` so that it counts all of a text, and trusts none of it."""
+    opened = tokenizers.Tokenizer.from_file(str(file))
+    opened.no_truncation()
+    opened.no_padding()
+    opened.encode_special_tokens = True
+    return opened
+
+
 def _text_hash(text: str) -> int:
-    digest = hashlib.blake2b(text.strip().encode(), digest_size=8).digest()
+    """Hash a text; white space around it and the way its accents are composed do not count."""
+    composed = unicodedata.normalize("NFC", text.strip())
+    digest = hashlib.blake2b(composed.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
@@ -254,7 +306,9 @@ def _ranked(detected: Sequence[Sequence[tuple[str, float]]]) -> dict[str, npt.ND
             name: np.array([ranks[place][0] for ranks in padded], dtype=object)
             for place, name in enumerate(names)
         },
-        "detected_probability": np.array([ranks[0][1] for ranks in padded], dtype=np.float64),
+        "detected_probability": np.array(
+            [round(ranks[0][1], PROBABILITY_DIGITS) for ranks in padded], dtype=np.float64
+        ),
     }
 
 
@@ -285,6 +339,51 @@ def frequent_words(tag: str) -> npt.NDArray[np.uint64]:
     return found
 
 
+class Repeated:
+    """Counts of stretches of text by their hash, the frequent ones in bounded memory.
+
+    Lossy counting (Manku and Motwani 2002): each time that ``COUNTED`` more have been counted,
+    those are forgotten that came about once in each such span. A count is never too high, and too
+    low by at most one for each span.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, list[int]] = {}
+        """Hash to its count, and how much that may be too low."""
+        self._texts: dict[int, str] = {}
+        """Of those that were seen more than once."""
+        self._seen = 0
+
+    def add(
+        self,
+        keys: npt.NDArray[np.uint64],
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        batch: signals.Batch,
+    ) -> None:
+        """Count stretches of a batch: hashes, starts and ends, each of shape ``(stretches,)``."""
+        spans = self._seen // COUNTED
+        unique, first, counts = np.unique(keys, return_index=True, return_counts=True)
+        for key, at, count in zip(unique.tolist(), first.tolist(), counts.tolist(), strict=True):
+            entry = self._counts.setdefault(key, [0, spans])
+            entry[0] += count
+            if entry[0] > 1 and key not in self._texts:
+                doc = int(batch.doc_of(starts[at : at + 1])[0])
+                start, end = (int(place[at] - batch.doc_start[doc]) for place in (starts, ends))
+                self._texts[key] = batch.texts[doc][start:end][:SHOWN]
+        self._seen += len(keys)
+        if self._seen // COUNTED > spans:
+            spans = self._seen // COUNTED
+            for key in [key for key, (count, low) in self._counts.items() if count + low <= spans]:
+                del self._counts[key]
+                self._texts.pop(key, None)
+
+    def most(self) -> list[tuple[int, int, str]]:
+        """Return hash, count and text of the most repeated ones, the most frequent first."""
+        found = [(key, self._counts[key][0], text) for key, text in self._texts.items()]
+        return sorted(found, key=lambda entry: (-entry[1], entry[0]))[:MOST_REPEATED]
+
+
 @dataclass
 class Tally:
     """What is counted of a language beyond its documents' measures; pieces add up."""
@@ -292,21 +391,15 @@ class Tally:
     tag: str
     characters: Counter[int] = field(default_factory=Counter)
     """Code point to how often it occurs."""
-    lines: dict[int, list[Any]] = field(default_factory=dict)
-    """Hash of a line to how often it occurs, and the line."""
-    sequences: dict[int, list[Any]] = field(default_factory=dict)
-    """Likewise of eight words in a row; one in sixteen is counted, chosen by its hash."""
-    licences: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    domains: dict[str, list[int]] = field(default_factory=dict)
-    """Host to documents and bytes."""
+    lines: Repeated = field(default_factory=Repeated)
+    sequences: Repeated = field(default_factory=Repeated)
+    """Of eight words in a row; one in sixteen is counted, chosen by the hash of its first word."""
     personal: dict[str, list[str]] = field(default_factory=dict)
     """Kind to masked examples."""
     mixed: list[str] = field(default_factory=list)
     """Words with letters of two scripts."""
-    _heaps: dict[str, list[tuple[int, int, dict[str, Any]]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    samples: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    """Flag to hash to document."""
 
     def add(
         self,
@@ -319,87 +412,43 @@ class Tally:
         """Count the documents of one batch that are in this language."""
         chosen = np.zeros(batch.documents, dtype=np.bool_)
         chosen[rows] = True
-        self._count_characters(chosen, batch)
+        self._count_characters(rows, batch)
         self._count_lines(chosen, batch)
         self._count_sequences(chosen, batch)
-        self.licences.update(table["licence"][rows].tolist())
-        self.sources.update(table["source"][rows].tolist())
-        for number in rows[table["domain"][rows] != ""].tolist():
-            entry = self.domains.setdefault(str(table["domain"][number]), [0, 0])
-            entry[0] += 1
-            entry[1] += int(table["bytes"][number])
         self._look(rows, batch, table)
-        for number in rows.tolist():
-            self._offer("", SAMPLE_DOCUMENTS, number, documents, table, flags)
-        for name, flag in flags.items():
-            for number in rows[flag[rows]].tolist():
-                self._offer(name, SAMPLE_FLAGGED, number, documents, table, flags)
+        for flag in SAMPLE:
+            own = rows[flags[flag][rows]] if flag else rows
+            self._sample(flag, own, documents, table, flags)
 
-    def _count_characters(self, chosen: npt.NDArray[np.bool_], batch: signals.Batch) -> None:
-        points = batch.points
-        if not chosen.all():
-            points = np.concatenate(
-                [
-                    batch.points[start:end]
-                    for start, end, own in zip(batch.doc_start, batch.doc_end, chosen, strict=True)
-                    if own
-                ]
-            )
+    def _count_characters(self, rows: npt.NDArray[np.int64], batch: signals.Batch) -> None:
+        # Text by text, because the separators between them are not theirs.
+        points = np.concatenate(
+            [batch.points[batch.doc_start[row] : batch.doc_end[row]] for row in rows]
+        )
         counts = np.bincount(points)
         seen = np.flatnonzero(counts)
         for point, count in zip(seen.tolist(), counts[seen].tolist(), strict=True):
             self.characters[point] += count
-        # The separator between documents is not a character of theirs.
-        if chosen.all():
-            self.characters[0] -= batch.documents + 1
-            if self.characters[0] <= 0:
-                del self.characters[0]
 
     def _count_lines(self, chosen: npt.NDArray[np.bool_], batch: signals.Batch) -> None:
-        spaces = np.searchsorted(batch.word_start, batch.line_start)
-        words = np.searchsorted(batch.word_start, batch.line_end) - spaces
+        first = np.searchsorted(batch.word_start, batch.line_start)
+        words = np.searchsorted(batch.word_start, batch.line_end) - first
         lines = np.flatnonzero(chosen[batch.line_doc] & (words >= LINE_WORDS))
-        self._count(
-            self.lines, batch.line_hash[lines], lines, batch.line_start, batch.line_end, batch
+        self.lines.add(
+            batch.line_hash[lines], batch.line_start[lines], batch.line_end[lines], batch
         )
 
     def _count_sequences(self, chosen: npt.NDArray[np.bool_], batch: signals.Batch) -> None:
-        last = np.arange(len(batch.word_hash)) + SEQUENCE_WORDS - 1
-        places = np.flatnonzero(last < len(batch.word_hash))
-        places = places[batch.word_doc[last[places]] == batch.word_doc[places]]
+        first = np.arange(max(0, len(batch.word_hash) - SEQUENCE_WORDS + 1))
+        last = first + SEQUENCE_WORDS - 1
         # Chosen by the first word's hash, so that the same sequences are counted everywhere.
-        places = places[batch.word_hash[places] % np.uint64(SEQUENCE_SAMPLING) == 0]
-        places = places[chosen[batch.word_doc[places]]]
-        keys = np.zeros(len(places), dtype=np.uint64)
+        kept = batch.word_hash[first] % np.uint64(SEQUENCE_SAMPLING) == 0
+        kept &= (batch.word_doc[first] == batch.word_doc[last]) & chosen[batch.word_doc[first]]
+        first, last = first[kept], last[kept]
+        keys = np.zeros(len(first), dtype=np.uint64)
         for step in range(SEQUENCE_WORDS):
-            keys = keys * duplicates.MULTIPLIER + batch.word_hash[places + step]
-        ends = np.append(batch.word_end, 0)[np.minimum(last, len(batch.word_end))]
-        self._count(self.sequences, keys, places, batch.word_start, ends, batch)
-
-    def _count(
-        self,
-        table: dict[int, list[Any]],
-        keys: npt.NDArray[np.uint64],
-        places: npt.NDArray[np.int64],
-        starts: npt.NDArray[np.int64],
-        ends: npt.NDArray[np.int64],
-        batch: signals.Batch,
-    ) -> None:
-        """Count stretches by their hash, and keep the text of those that come again."""
-        unique, first, counts = np.unique(keys, return_index=True, return_counts=True)
-        for key, at, count in zip(unique.tolist(), first.tolist(), counts.tolist(), strict=True):
-            entry = table.get(key)
-            if entry is None:
-                entry = table[key] = [0, ""]
-            entry[0] += count
-            if entry[0] > 1 and not entry[1]:
-                place = places[at]
-                doc = int(batch.doc_of(starts[place : place + 1])[0])
-                offset = int(batch.doc_start[doc])
-                text = batch.texts[doc][int(starts[place]) - offset : int(ends[place]) - offset]
-                entry[1] = text[:SHOWN]
-        if len(table) > COUNTED:
-            _forget(table)
+            keys = keys * duplicates.MULTIPLIER + batch.word_hash[first + step]
+        self.sequences.add(keys, batch.word_start[first], batch.word_end[last], batch)
 
     def _look(
         self,
@@ -419,74 +468,53 @@ class Tally:
         for number in rows[table["mixed_script_words"][rows] > 0].tolist():
             if len(self.mixed) >= EXAMPLES:
                 break
-            for word in cleaning.mixed_words(batch.texts[number], languages.get(self.tag).script):
-                if word not in self.mixed:
-                    self.mixed.append(word)
-            del self.mixed[EXAMPLES:]
+            words = cleaning.mixed_words(batch.texts[number], languages.get(self.tag).script)
+            self.mixed = list(dict.fromkeys([*self.mixed, *words]))[:EXAMPLES]
 
-    def _offer(
+    def _sample(
         self,
         flag: str,
-        keep: int,
-        number: int,
+        rows: npt.NDArray[np.int64],
         documents: Sequence[corpus.Document],
         table: Mapping[str, npt.NDArray[Any]],
         flags: Mapping[str, npt.NDArray[np.bool_]],
     ) -> None:
-        """Keep the documents of the lowest hashes: a random sample that pieces agree on."""
-        heap = self._heaps[flag]
-        rank = int(table["hash"][number])
-        if len(heap) >= keep and -rank <= heap[0][0]:
-            return
-        document = documents[number]
-        row = {
-            "id": document.id,
-            "lang": document.lang,
-            "source": document.source,
-            "licence": document.licence,
-            "url": document.url,
-            "detected": str(table["detected"][number]),
-            "characters": int(table["characters"][number]),
-            "flags": [name for name, flagged in flags.items() if flagged[number]],
-            "text": document.text[:SAMPLE_CHARACTERS],
-            "rank": rank,
-            "of": flag,
-        }
-        entry = (-rank, len(heap), row)
-        if len(heap) < keep:
-            heapq.heappush(heap, entry)
-        else:
-            heapq.heapreplace(heap, entry)
+        """Keep the texts of the lowest hashes: a random sample that pieces agree on."""
+        known = self.samples.setdefault(flag, {})
+        ranks, first = np.unique(table["hash"][rows], return_index=True)
+        lowest = slice(SAMPLE[flag])
+        for rank, number in zip(ranks[lowest].tolist(), rows[first[lowest]].tolist(), strict=True):
+            if rank in known:
+                continue
+            document = documents[number]
+            known[rank] = {
+                "id": document.id,
+                "lang": document.lang,
+                "source": document.source,
+                "licence": document.licence,
+                "url": document.url,
+                "detected": str(table["detected"][number]),
+                "characters": int(table["characters"][number]),
+                "flags": [name for name, flagged in flags.items() if flagged[number]],
+                "text": document.text[:SAMPLE_CHARACTERS],
+                "rank": rank,
+                "of": flag,
+            }
+        for rank in sorted(known)[SAMPLE[flag] :]:
+            del known[rank]
 
-    def samples(self) -> Iterator[dict[str, Any]]:
+    def sample_rows(self) -> Iterator[dict[str, Any]]:
         """Yield the kept documents, flag by flag, in the order of their hashes."""
-        for heap in self._heaps.values():
-            for _, _, row in sorted(heap, key=lambda entry: -entry[0]):
-                yield row
+        for known in self.samples.values():
+            for rank in sorted(known):
+                yield known[rank]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; of lines and sequences only those that came again."""
+        """Return plain JSON values, but for the samples."""
         return {
             "characters": {str(point): count for point, count in sorted(self.characters.items())},
-            "lines": _again(self.lines),
-            "sequences": _again(self.sequences),
-            "licences": dict(self.licences),
-            "sources": dict(self.sources),
-            "domains": self.domains,
+            "lines": self.lines.most(),
+            "sequences": self.sequences.most(),
             "personal": self.personal,
             "mixed": self.mixed,
         }
-
-
-def _again(table: dict[int, list[Any]]) -> list[list[Any]]:
-    return sorted([key, *entry] for key, entry in table.items() if entry[0] > 1)
-
-
-def _forget(table: dict[int, list[Any]]) -> None:
-    """Drop the rarer half of what is counted (lossy counting, Manku and Motwani 2002).
-
-    What occurs often in a piece is never lost; what came once or twice long ago may be.
-    """
-    middle = sorted(entry[0] for entry in table.values())[len(table) // 2]
-    for key in [key for key, entry in table.items() if entry[0] <= middle]:
-        del table[key]
