@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real browser: the panel of notebook 05, and a hostile prompt."""
+"""A real JupyterLab in a real browser: panels, by mouse and by keyboard, and hostile text."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
-from conftest import PROJECT
+from conftest import HOSTILE, PROJECT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HOSTILE = "<img src=x onerror=\"document.title='run'\">"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -99,4 +99,49 @@ def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
         finally:
             shots = Path(os.environ.get("WORKBENCH_SHOTS", tmp_path))
             page.screenshot(path=shots / "panel.png")
+            browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, from the system's packages")
+def test_samples_are_searched_by_keyboard_and_a_hostile_one_stays_text(inspected, lab, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    source = f"from workbench import widgets_text\n\nwidgets_text.SampleBrowser({inspected!r})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "notebooks" / "samples.ipynb")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1400, "height": 1200})
+        try:
+            page.goto(f"{lab}/lab/tree/samples.ipynb?reset")
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            panel = page.locator(".jp-OutputArea-output", has=page.locator("article")).last
+            expect(panel.get_by_text("Document 1 of")).to_be_visible(timeout=120_000)
+            search = panel.get_by_label("Search")
+            # From the list of languages one step back; then on to the buttons, without a mouse.
+            panel.get_by_label("Language").focus()
+            page.keyboard.press("Shift+Tab")
+            expect(search).to_be_focused()
+            page.keyboard.type(HOSTILE)
+            page.keyboard.press("Enter")
+            expect(panel.get_by_text("Document 1 of 2 documents")).to_be_visible()
+            pressed = panel.get_by_role("button", name="Next")
+            for _ in range(5):
+                page.keyboard.press("Tab")
+                if pressed.evaluate("button => button === document.activeElement"):
+                    break
+            expect(pressed).to_be_focused()
+            page.keyboard.press("Enter")
+            expect(panel.get_by_text("Document 2 of 2 documents")).to_be_visible()
+            assert HOSTILE in panel.locator("article").inner_text()
+            assert panel.locator("mark").count() > 0
+            assert panel.locator("img").count() == 0
+            assert page.title() != "run"
+        finally:
+            shots = Path(os.environ.get("WORKBENCH_SHOTS", tmp_path))
+            page.screenshot(path=shots / "samples.png")
             browser.close()
