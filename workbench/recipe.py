@@ -617,6 +617,25 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse(text: str, overrides: Sequence[str] = (), origin: str = "recipe") -> Recipe:
     """Build a recipe from YAML ``text``; ``origin`` is what messages call it."""
+    form = "a recipe is a mapping that begins with 'kind: ...'"
+    content, lines = _read(text, overrides, origin, form)
+    return from_dict(content, lines, origin)
+
+
+def settings(cls: type[Any], text: str, overrides: Sequence[str], origin: str) -> Any:
+    """Build any dataclass of settings from YAML ``text``, as strictly as a recipe.
+
+    Raises:
+        UserError: as :func:`load` does.
+    """
+    content, lines = _read(text, overrides, origin, "it is a mapping of settings")
+    return _build(cls, content, "", lines, origin)
+
+
+def _read(
+    text: str, overrides: Sequence[str], origin: str, form: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return YAML's mapping with the overrides set in it, and where each dotted key was said."""
     try:
         node = yaml.compose(text, Loader=_StrictLoader)
         content = yaml.load(text, Loader=_StrictLoader)
@@ -624,11 +643,11 @@ def parse(text: str, overrides: Sequence[str] = (), origin: str = "recipe") -> R
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise UserError(f"{origin}:{line}: not YAML: {fault.problem}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{origin}: a recipe is a mapping that begins with 'kind: ...'")
+        raise UserError(f"{origin}: {form}")
     lines = dict(_lines(node))
     for override in overrides:
         _override(content, lines, override)
-    return from_dict(content, lines, origin)
+    return content, lines
 
 
 def from_dict(
