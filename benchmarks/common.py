@@ -61,8 +61,10 @@ class Child:
     seconds: float
     peak_bytes: int
     """The most resident memory that it and the processes which it started had together."""
-    largest_bytes: int
-    """The most that any one of these processes had."""
+    own_bytes: int
+    """The most that it had itself."""
+    largest_worker_bytes: int
+    """The most that any one of the processes had which it started; 0 if there were none."""
     load: tuple[float, float]
     """Processes that wanted a core in the minute before it began, and in the last one."""
     output: str
@@ -86,11 +88,11 @@ def run_child(command: Sequence[str], timeout: float | None = None) -> Child:
         load = os.getloadavg()[0]
         began = time.perf_counter()
         process = psutil.Popen(command, cwd=PROJECT, stdout=stream, stderr=subprocess.STDOUT)
-        peak = largest = 0
+        peak = own = largest = 0
         late = False
         while process.poll() is None:
-            together, highest = _memory(process)
-            peak, largest = max(peak, together), max(largest, highest)
+            together, itself, worker = _memory(process)
+            peak, own, largest = max(peak, together), max(own, itself), max(largest, worker)
             if timeout is not None and time.perf_counter() - began > timeout:
                 late = True
                 for one in (*process.children(recursive=True), process):
@@ -105,19 +107,24 @@ def run_child(command: Sequence[str], timeout: float | None = None) -> Child:
     if process.returncode:
         raise ChildFailed(f"{' '.join(command)}: exit status {process.returncode}\n{output}")
     loads = (round(load, 2), round(os.getloadavg()[0], 2))
-    return Child(round(seconds, 2), max(peak, largest), largest, loads, output)
+    return Child(round(seconds, 2), max(peak, own, largest), own, largest, loads, output)
 
 
-def _memory(process: psutil.Process) -> tuple[int, int]:
-    """Return the memory of a process and its children now, and the highest that one ever had."""
-    together = highest = 0
+def _memory(process: psutil.Process) -> tuple[int, int, int]:
+    """Return the memory of a process and its children now, and the most that either ever had."""
+    together = own = largest = 0
     try:
         for one in (process, *process.children(recursive=True)):
-            together += one.memory_info().rss
-            highest = max(highest, _high_water(one.pid))
+            now = one.memory_info().rss
+            together += now
+            highest = max(now, _high_water(one.pid))
+            if one.pid == process.pid:
+                own = highest
+            else:
+                largest = max(largest, highest)
     except psutil.Error:  # one of them has just ended
         pass
-    return together, highest
+    return together, own, largest
 
 
 def _high_water(pid: int) -> int:

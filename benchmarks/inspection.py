@@ -14,8 +14,9 @@ Three parts:
     the first documents of every language and edited copies of some, with two workers. datatrove
     cuts words once with spaCy, as it does by default, and once at white space, the fastest that
     Python has. Its filters get limits so wide that every document goes through every measure; the
-    workbench measures some signals more and writes them all. Language identification is left out:
-    datatrove does it with a model that has to be downloaded.
+    workbench measures some signals more and writes them all. Language identification is no part
+    of the comparison, because datatrove's needs a model that has to be downloaded; the
+    workbench's is timed on its own.
 `duplicates`
     The near-duplicates of the same text, held against datasketch (`near_duplicates.py`) and, as
     far as `work` was run, against datatrove, which makes other words of a text.
@@ -49,7 +50,7 @@ PACKAGES = ("workbench-europe", "numpy", "pyarrow", "py3langid", "regex", "zstan
 PARTS = ("work", "duplicates", "whole")
 CORES = 2
 # Of every language: documents from the beginning, and copies of some of them.
-DOCUMENTS, COPIES = 200, 80
+DOCUMENTS, COPIES = 180, 70
 OURS = "workbench"
 PEERS = {"spacy": "datatrove", "whitespace": "datatrove, words cut at white space"}
 MAKE_PEER = (
@@ -60,15 +61,13 @@ MAKE_PEER = (
 class Bench:
     """One run of the benchmark: where things lie, and what is known so far."""
 
-    def __init__(self, data: Path, work: Path, peer: Path | None, documents: int) -> None:
+    def __init__(
+        self, files: Sequence[Path], work: Path, peer: Path | None, documents: int
+    ) -> None:
         self.work = work
         self.peer = peer
-        self.files = sorted((data / "mono").glob("*.jsonl.gz"))
-        self.evaluation = data / "eval" / "*" / "*.jsonl.gz"
-        if not self.files:
-            raise UserError(f"no mono/*.jsonl.gz in {data}; give a folder that has them")
-        if peer and not peer.exists():
-            raise UserError(f"no Python at {peer}; {MAKE_PEER}")
+        self.files = files
+        self.evaluation = files[0].parent.parent / "eval" / "*" / "*.jsonl.gz"
         self.subset = work / "subset"
         self.quarter = work / "quarter"
         self.found: dict[str, Any] = {}
@@ -118,6 +117,7 @@ class Bench:
                 row["by"]: round(row["seconds"] / own, 1) for row in rows if row["by"] != OURS
             },
             "all_text": self._ours(self.files[0].parent, None),
+            "language_identification_of_all_text": self._identified(),
         }
 
     def _ours(self, text: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -129,6 +129,14 @@ class Bench:
             _check(made["documents"], known["documents"], OURS)
             self.dropped = set(made["dropped"])
         return _row(OURS, child, made["documents"], made["bytes"], stages=made["seconds"])
+
+    def _identified(self) -> dict[str, Any]:
+        report = self.work / "identified.json"
+        module = [sys.executable, "-m", "benchmarks.inspection_job"]
+        child = _timed(*module, "identify", self.files[0].parent, report, "--workers", CORES)
+        made = json.loads(report.read_text(encoding="utf-8"))
+        agreeing = made["as_declared"]
+        return _row(OURS, child, made["documents"], made["bytes"], as_declared=agreeing)
 
     def _theirs(self, words: str, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
         report, folder = self.work / f"{words}.json", self._fresh(words)
@@ -169,6 +177,7 @@ class Bench:
         theirs = near_duplicates.dropped(pairs)
         copies = []
         for low, high in near_duplicates.BANDS:
+            # No copy is like its original in everything, so that none is at 1.
             inside = {copy for _, copy, jaccard in planted if low <= jaccard < high}
             copies.append(
                 {
@@ -238,15 +247,16 @@ def _row(name: str, child: common.Child, documents: int, size: int, **more: Any)
         "bytes": size,
         "mb_per_second": round(size / 1e6 / child.seconds, 3),
         "documents_per_second": round(documents / child.seconds, 1),
-        "peak_bytes_of_one_process": child.largest_bytes,
+        "peak_bytes_of_main_process": child.own_bytes,
+        "peak_bytes_of_largest_worker": child.largest_worker_bytes,
         "peak_bytes_together": child.peak_bytes,
         "load": list(child.load),
         **more,
     }
     print(
         f"{name}: {documents:,} documents, {size / 1e6:.1f} MB in {child.seconds:.1f} s, "
-        f"{row['mb_per_second']:.2f} MB/s, {child.largest_bytes / 1e6:,.0f} MB of memory in the "
-        "largest process",
+        f"{row['mb_per_second']:.2f} MB/s; memory {child.own_bytes / 1e6:,.0f} MB, in a worker "
+        f"{child.largest_worker_bytes / 1e6:,.0f} MB",
         flush=True,
     )
     return row
@@ -265,12 +275,10 @@ def _speeds(axes: Any, found: Mapping[str, Any]) -> None:
     work = found["work"]
     own = work["median_seconds_of_ours"]
     size = found["subset"]["bytes"] / 1e6
-    bars = [
-        (f"{row['by']}", row["mb_per_second"], f"1 / {row['seconds'] / own:.0f} of the workbench")
-        for row in work["rows"]
-        if row["by"] != OURS
-    ]
-    bars.append((f"workbench, same {size:.0f} MB", size / own, ""))
+    peers = [row for row in work["rows"] if row["by"] != OURS]
+    bars = [(row["by"], row["mb_per_second"], "") for row in peers]
+    times = " and ".join(f"{row['seconds'] / own:.0f}" for row in peers)
+    bars.append((f"workbench, same {size:.0f} MB", size / own, f"{times} times as fast"))
     bars.append(("workbench, same work on all text", work["all_text"]["mb_per_second"], ""))
     for row in found["whole"][:3]:
         name = f"whole inspection, {row['workers']} worker{'s' * (row['workers'] > 1)}"
@@ -341,16 +349,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run the parts and write what was found."""
+    """Run the parts and write what was found.
+
+    Raises:
+        UserError: there is no text, or no Python of the peer's.
+    """
+    files = sorted((options.data.resolve() / "mono").glob("*.jsonl.gz"))
+    if not files:
+        raise UserError(f"no mono/*.jsonl.gz in {options.data}; give a folder that has them")
+    # Not resolved: an environment's Python is a link, and is nothing without its place.
+    peer = options.peer_python.absolute() if options.peer_python else None
+    if peer and not peer.exists():
+        raise UserError(f"no Python at {peer}; {MAKE_PEER}")
     began, load = time.perf_counter(), os.getloadavg()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["WORKBENCH_RUNS"] = str(work / "runs")
-        # Not resolved: an environment's Python is a link, and is nothing without its place.
-        peer = options.peer_python.absolute() if options.peer_python else None
-        bench = Bench(options.data.resolve(), work, peer, options.documents)
+        bench = Bench(files, work, peer, options.documents)
         if "work" in options.parts:
             bench.work_of_both()
         if "duplicates" in options.parts:

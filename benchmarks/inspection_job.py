@@ -2,12 +2,15 @@
 
 `python -m benchmarks.inspection_job signals TEXT WORK REPORT --workers 2` does what datatrove is
 held against: every signal of Gopher and FineWeb, signatures, bands, clusters.
+`python -m benchmarks.inspection_job identify TEXT REPORT --workers 2` tells every document's
+language.
 `python -m benchmarks.inspection_job inspect RECIPE REPORT --workers 2 --set key=value` carries a
 whole inspection out, as `workbench run` does.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import multiprocessing
 import time
@@ -18,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import commands, corpus, duplicates, languages, signals, survey
+from workbench import commands, corpus, duplicates, identify, languages, signals, survey
 from workbench.recipe import Data, Duplicates
 
 SETTINGS = Duplicates()
@@ -77,6 +80,29 @@ def measure(file: Path, work: Path) -> tuple[int, int]:
     return len(table["bytes"]), int(table["bytes"].sum())
 
 
+def languages_of(files: Sequence[Path], workers: int) -> dict[str, Any]:
+    """Tell the language of every document; return how many are as declared, look-alikes too."""
+    order = sorted(files, key=lambda file: -file.stat().st_size)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        counts = np.array(list(pool.map(identified, order)))
+    documents, size, agreeing = counts.sum(axis=0).tolist()
+    return {"documents": documents, "bytes": size, "as_declared": agreeing}
+
+
+def identified(file: Path) -> tuple[int, int, int]:
+    """Return a file's documents, the bytes of their text, and how many are as declared."""
+    tag = languages.get(file.name.split(".")[0]).tag
+    documents = size = agreeing = 0
+    stream = corpus.read(Data(sources=[str(file)]), corpus.Faults())
+    while batch := [document.text for document in itertools.islice(stream, identify.BATCH_TEXTS)]:
+        documents += len(batch)
+        size += sum(len(text.encode()) for text in batch)
+        for found in identify.detect(batch, top=1):
+            agreeing += bool(found) and identify.agrees(tag, found[0][0])
+    return documents, size, agreeing
+
+
 def bands_of(file: Path, work: Path) -> Path:
     return work / f"{file.name}.bands.npy"
 
@@ -94,18 +120,24 @@ def main() -> None:
     one = jobs.add_parser("signals")
     one.add_argument("text", type=Path, help="a folder of .jsonl or .jsonl.gz, one a language")
     one.add_argument("work", type=Path, help="a folder that is not there yet")
+    other = jobs.add_parser("identify")
+    other.add_argument("text", type=Path, help="likewise")
     whole = jobs.add_parser("inspect")
     whole.add_argument("recipe")
-    for each in (one, whole):
+    for each in (one, other, whole):
         each.add_argument("report", type=Path, help="what was measured, as JSON")
         each.add_argument("--workers", type=int, default=2)
     whole.add_argument("--set", nargs="*", default=[], metavar="key=value")
     options = parser.parse_args()
-    if options.job == "signals":
-        files = sorted(options.text.glob("*.jsonl*"))
-        found = signals_and_duplicates(files, options.work, options.workers)
-    else:
+    if options.job == "inspect":
         found = inspect(options.recipe, options.set, options.workers)
+    else:
+        files = sorted(options.text.glob("*.jsonl*"))
+        found = (
+            languages_of(files, options.workers)
+            if options.job == "identify"
+            else signals_and_duplicates(files, options.work, options.workers)
+        )
     options.report.write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -49,7 +49,7 @@ def plant(lines: Sequence[str], count: int, seed: int) -> list[str]:
     rows = [json.loads(line) for line in lines]
     fitting = [row for row in rows if len(row["text"].split()) in PLANTED_WORDS]
     words = [word for row in rows for word in row["text"].split()]
-    copies = []
+    copies: list[dict[str, Any]] = []
     for number in random.permutation(len(fitting))[:count].tolist():
         row = fitting[number]
         rate = RATES[len(copies) % len(RATES)]
@@ -64,8 +64,8 @@ def edited(text: str, rate: float, words: Sequence[str], random: np.random.Gener
     places = [place for place in range(0, len(parts), 2) if parts[place]]
     edits = max(1, random.binomial(len(places), rate))
     for place in random.choice(places, edits, replace=False).tolist():
-        other = words[random.integers(len(words))]
-        parts[place] = (other, "", f"{parts[place]} {other}")[random.integers(3)]
+        other = words[int(random.integers(len(words)))]
+        parts[place] = (other, "", f"{parts[place]} {other}")[int(random.integers(3))]
     return "".join(parts)
 
 
@@ -228,7 +228,11 @@ def compare(folder: Path) -> dict[str, Any]:
             "only_by_ours": len(ours[SETTINGS.seed] - same),
             "only_by_theirs": len(same - ours[SETTINGS.seed]),
         },
-        "by_jaccard": [_row(low, high, every, jaccard, ours, theirs) for low, high in ranges],
+        "by_jaccard": [
+            _row(low, high, every, jaccard, ours, theirs)
+            for low, high in ranges
+            if _within(jaccard, low, high).any()
+        ],
         "dropped_documents": {
             "ours": len(dropped(ours[first])),
             "theirs": len(dropped(theirs[first])),
@@ -251,7 +255,7 @@ def _row(
     ours: Mapping[int, set[Pair]],
     theirs: Mapping[int, set[Pair]],
 ) -> dict[str, Any]:
-    inside = (jaccard >= low) & ((jaccard < high) | (high == 1.0))
+    inside = _within(jaccard, low, high)
     pairs = {pair for pair, chosen in zip(every, inside, strict=True) if chosen}
     own = {seed: found & pairs for seed, found in ours.items()}
     other = {seed: found & pairs for seed, found in theirs.items()}
@@ -269,6 +273,11 @@ def _row(
         "theirs_of_ours": _mean(_recalls(other, own, set)),
         "theirs_of_theirs": _mean(_recalls(other, other, set)),
     }
+
+
+def _within(jaccard: npt.NDArray[np.float64], low: float, high: float) -> npt.NDArray[np.bool_]:
+    """Return which indices are in a band; 1 is in the last one."""
+    return (jaccard >= low) & ((jaccard < high) | (high == 1.0))
 
 
 def _recalls(

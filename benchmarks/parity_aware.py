@@ -40,16 +40,21 @@ def learn(
             open_tags.remove(dearest)
             continue
         made = first + len(learned)
-        for tag, table in tables.items():
-            if tag != dearest and key in table._where:
-                table._places(key)
-            elif tag != dearest:
+        for table in tables.values():
+            if not _has(table, key):
                 continue
+            table._places(key)
             table.merge(key, made)
             # The pair may still lie in this table's heap; it stands nowhere any more.
             table._where[key] = NOWHERE
         learned.append((key >> merges.SHIFT, key & merges.MASK))
     return learned
+
+
+def _has(table: merges._Table, key: int) -> bool:
+    """Return whether a pair has ever stood in a table."""
+    group = int(np.searchsorted(table._keys, key))
+    return key in table._where or (group < len(table._keys) and bool(table._keys[group] == key))
 
 
 def train(

@@ -1,5 +1,6 @@
 """A small house for the tests: the starter recipes in five languages, cut down to seconds."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFL
 
 PROJECT = Path(__file__).parent.parent
 SHARED = PROJECT.parent / "shared" / "data"
+HOSTILE = "<img src=x onerror=\"document.title='run'\">"
 # Three scripts, four families, and the two languages that the notebooks name.
 TAGS = ["mlt_Latn", "fin_Latn", "eng_Latn", "ell_Grek", "kat_Geor"]
 SMALLER = {
@@ -81,6 +83,34 @@ def series(house: Path) -> Path:
     for kind in commands.SERIES:
         commands.run(f"recipes/{kind}/starter.yaml", quiet=True)
     return house
+
+
+@pytest.fixture(scope="session")
+def inspected(house: Path) -> str:
+    """An inspection of sound, planted and hostile documents, cleaned; tests only read it."""
+    from workbench import commands, planted
+
+    faulty = planted.write(house / "planted")
+    hostile = house / "hostile.jsonl"
+    sentence = "Nobody should have to be afraid of the text that he wants to read and to count."
+    row = dict.fromkeys(("id", "source", "licence"), HOSTILE)
+    text = f"{sentence} {HOSTILE} Write to anna.borg@water-board.mt about the ferry. </p></main>"
+    lines = [row | {"lang": "en", "text": text, "url": f"https://water-board.mt/{HOSTILE}"}]
+    # An id that is nothing but hostile, and a second document that only one filter dislikes.
+    lines.append(
+        row | {"lang": "en", "id": "$x$", "text": f"{HOSTILE} " * 12, "url": "http://a$b$.mt"}
+    )
+    hostile.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    filters = "characters,length,language,script,quality,repetition,contamination"
+    run = commands.run(
+        "recipes/inspect/starter.yaml",
+        "name=inspected",
+        f"data.sources=[starter, '{faulty.text}', '{hostile}']",
+        f"contamination.sources=['{faulty.evaluation}']",
+        f"clean.filters=[{filters},exact-duplicate,near-duplicate]",
+        quiet=True,
+    )
+    return run.reference
 
 
 @pytest.fixture

@@ -110,6 +110,11 @@ def test_empty_and_corrupt_sources_are_told_and_kept(series, tmp_path, capsys):
     assert run.read_result("languages")[0]["documents"] > 0
 
 
+def test_only_inspections_take_workers(series, capsys):
+    commands.run("recipes/compare/starter.yaml", "name=few", workers=2, quiet=True)
+    assert "compare/few: only inspections take workers; ignored" in capsys.readouterr().err
+
+
 def test_a_real_process_gives_the_same_status_and_no_traceback(cli, house):
     done = cli("run", "recipes/pretrain/nothing.yaml")
     assert done.returncode == 2

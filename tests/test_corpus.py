@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -171,7 +172,7 @@ def test_starter_passages_are_held_out_together_in_all_languages():
     assert held["mlt_Latn"]
 
 
-def hub_folder(tmp_path, rows=60, shards=2):
+def hub_folder(tmp_path, rows=60, shards=2, words=80):
     """Write a folder laid out as FineWeb-2 is: a configuration a language, Parquet shards."""
     card = ["---", "configs:"]
     for tag in ("mlt_Latn", "ell_Grek"):
@@ -182,12 +183,16 @@ def hub_folder(tmp_path, rows=60, shards=2):
         for shard in range(shards):
             table = pyarrow.Table.from_pylist(
                 [
-                    {"id": f"{tag}-{shard}-{n}", "text": f"text {n} " * 40, "url": "https://x.eu"}
+                    {
+                        "id": f"{tag}-{shard}-{n}",
+                        "text": f"text {n} " * (words // 2),
+                        "url": "https://x.eu",
+                    }
                     for n in range(rows)
                 ]
             )
             path = folder / f"{shard:03d}_00000.parquet"
-            pyarrow.parquet.write_table(table, path, row_group_size=1000)
+            pyarrow.parquet.write_table(table, path, row_group_size=100)
     (tmp_path / "README.md").write_text("\n".join([*card, "---", ""]))
     return tmp_path
 
@@ -212,11 +217,11 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
         "print(n, run.peak_memory())\n"
     )
     peaks = []
-    for name, rows in (("small", 10_000), ("large", 80_000)):
+    for name, rows in (("small", 2_000), ("large", 16_000)):
         folder = tmp_path / name
         folder.mkdir()
         out = subprocess.run(
-            [sys.executable, "-c", code, str(hub_folder(folder, rows, shards=1))],
+            [sys.executable, "-c", code, str(hub_folder(folder, rows, shards=1, words=1000))],
             capture_output=True,
             text=True,
             check=True,
@@ -225,6 +230,105 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
         assert int(out[0]) == 2 * rows
         peaks.append(int(out[1]))
     assert peaks[1] < 1.25 * peaks[0], peaks
+
+
+def together(pieces, data):
+    """The documents of all pieces, in their order, and the faults of all of them."""
+    faults = corpus.Faults()
+    found = [one for piece in pieces for one in corpus.read_from(piece, data, faults)]
+    return found, faults.by_reason
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    """The same rows in every format, a data set's folder, a damaged file, and an empty one."""
+    for ending in (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv"):
+        write(tmp_path, ending)
+    table = pyarrow.Table.from_pylist(ROWS)
+    pyarrow.parquet.write_table(table, tmp_path / "text.parquet", row_group_size=9)
+    (tmp_path / "fi.txt").write_text("Yksi.\n\nKaksi.\n", encoding="utf-8")
+    (tmp_path / "bad.jsonl").write_bytes(lines()[:300] + b"\xff\n{}\n" + lines())
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "hub").mkdir()
+    hub_folder(tmp_path / "hub")
+    words = [str(tmp_path / "*.*"), str(tmp_path / "hub"), "starter"]
+    return Data(sources=words, languages=["mt", "el", "fi"])
+
+
+@pytest.mark.parametrize("small", [0, 1_000, 2**18])
+def test_pieces_give_together_what_the_whole_gives(shapes, monkeypatch, small):
+    monkeypatch.setattr(corpus, "SMALL_BYTES", small)
+    monkeypatch.setattr(corpus, "PIECE_BYTES", 1000)
+    pieces = corpus.units(shapes)
+    whole, faults = together([corpus.resolve(shapes)], shapes)
+    assert together(pieces, shapes) == (whole, faults)
+    assert len({one.id for one in whole}) == 40 + 240 + 64 + 2
+    assert len(faults) == 2
+    # Each file by itself, Parquet as two or more; thousands of small files would be few pieces.
+    if small == 0:
+        assert len(pieces) >= 8 + 1 + 4 + 1
+    elif small == 2**18:
+        assert len(pieces) == 2, "all that is small, and the starter corpus"
+
+
+def test_row_groups_are_cut_into_pieces_by_their_size(tmp_path, monkeypatch):
+    path = write(tmp_path, ".parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), path, row_group_size=10)
+    data = Data(sources=[str(path)])
+    assert len(corpus.units(data)) == 1
+    monkeypatch.setattr(corpus, "SMALL_BYTES", 0)
+    size = pyarrow.parquet.read_metadata(path).row_group(0).total_byte_size
+    monkeypatch.setattr(corpus, "PIECE_BYTES", 3 * size - 10)
+    pieces = corpus.units(data)
+    assert [piece[0].row_groups for piece in pieces] == [range(3), range(3, 6), range(6, 8)]
+
+
+def test_a_limit_for_each_language_leaves_one_piece(shapes):
+    limited = dataclasses.replace(shapes, bytes_per_language=500)
+    (piece,) = corpus.units(limited)
+    found, _ = together([piece], limited)
+    assert found == list(corpus.read(limited, corpus.Faults()))
+
+
+def test_what_cannot_be_read_as_a_data_set_is_one_line(tmp_path):
+    hub_folder(tmp_path)
+    for shard in (tmp_path / "data" / "mlt_Latn" / "train").iterdir():
+        shard.rename(shard.with_suffix(".arrow"))
+    with pytest.raises(UserError, match="arrow is none of the formats"):
+        read(tmp_path, languages=["mt"])
+    card = (tmp_path / "README.md").read_text().replace("split: train", "split: test")
+    (tmp_path / "README.md").write_text(card)
+    with pytest.raises(UserError, match="mlt_Latn has no split 'train'; it has test"):
+        read(tmp_path, languages=["mt"])
+
+
+def test_a_bad_document_of_a_data_set_is_told_by_its_file(tmp_path):
+    hub_folder(tmp_path, shards=1)
+    (path,) = (tmp_path / "data" / "mlt_Latn" / "train").iterdir()
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    rows[3]["text"] = " "
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    documents, faults = read(tmp_path, languages=["mt"])
+    assert len(documents) == 59
+    assert faults.first == [f"{path}:4: empty text"]
+
+
+def test_evaluation_sets_give_every_text_however_deep(tmp_path):
+    path = tmp_path / "quiz.jsonl"
+    path.write_text(
+        '{"question": "X\'inhi?", "choices": [{"text": "vapur", "ok": true}, ["triq", 3]]}\n'
+        '{"answers": {"text": ["Ναι", null], "start": [4]}}\n',
+        encoding="utf-8",
+    )
+    (source,) = corpus.files(str(path))
+    assert list(corpus.all_texts(source)) == ["X'inhi?", "vapur", "triq", "Ναι"]
+    path.write_text('{"question": "X\'inhi?"}\n{\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"quiz\.jsonl:2: not JSON; an evaluation set has to be"):
+        list(corpus.all_texts(source))
+    with pytest.raises(UserError, match="is a folder; name its files"):
+        corpus.files(str(tmp_path))
+    with pytest.raises(UserError, match="no such file.*did you mean 'quiz.jsonl'"):
+        corpus.files(str(tmp_path / "qiz.jsonl"))
 
 
 def test_a_hub_out_of_reach_is_one_line():

@@ -46,6 +46,51 @@ def test_nothing_is_attested_by_a_machine(papers):
     assert "A person has to attest" in papers[0].read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def cleaned(series, tmp_path_factory):
+    """A model whose text two inspections cleaned, one after the other."""
+    folder = tmp_path_factory.mktemp("cleaned")
+    row = {"lang": "mt", "text": "Ittra bla lingwa ċara. " * 9, "id": "x", "licence": "MIT"}
+    bad = '{"id": "no text"}\n'
+    (folder / "more.jsonl").write_text(json.dumps(row) + "\n" + bad, encoding="utf-8")
+    for name, sources, filters in (
+        ("first", f"[starter, {folder / 'more.jsonl'}]", "[length, repetition]"),
+        ("second", "[inspect/first]", "[exact-duplicate]"),
+    ):
+        words = (f"name={name}", f"data.sources={sources}", f"clean.filters={filters}")
+        commands.run("recipes/inspect/starter.yaml", *words, "clean.min_words=90", quiet=True)
+    steps = ("train.steps=2", "train.warmup=1", "train.validate_every=2")
+    words = ("name=cleaned", "data.sources=[inspect/second]", *steps)
+    commands.run("recipes/pretrain/starter.yaml", *words, quiet=True)
+    return runs.find("pretrain/cleaned")
+
+
+def test_cleaned_text_is_stated_with_where_it_came_from(cleaned):
+    summary = fields(document.write(cleaned)[1])
+    assert summary["2.5", "synthetic data"]["value"] == "starter"
+    assert summary["2.1", "local files"]["value"] == "1 files"
+    first = summary["3.3", "curation by inspect/first"]
+    happened = runs.find("inspect/first").record["happened"]
+    assert happened["dropped"]["length"] > 0
+    assert first["value"].startswith(
+        f"{happened['documents']:,} documents were read and 1 set aside. Documents dropped by "
+        f"filter, in this order: length {happened['dropped']['length']}, repetition "
+        f"{happened['dropped']['repetition']}."
+    )
+    assert (first["status"], first["source"]) == ("filled", "inspect/first: happened.dropped")
+    assert "exact-duplicate 0" in summary["3.3", "curation by inspect/second"]["value"]
+
+
+def test_of_a_replaced_inspection_nothing_is_stated(cleaned, tmp_path):
+    """What it had read and dropped is no longer known, so that there would be gaps."""
+    manifest = runs.find("inspect/second").path / runs.MANIFEST
+    before = manifest.read_text()
+    manifest.write_text(before + "\n")
+    with pytest.raises(UserError, match="from an earlier inspect/second, which has been replaced"):
+        document.write(cleaned)
+    manifest.write_text(before)
+
+
 def test_only_a_finished_pretraining_run_is_documented(series):
     with pytest.raises(UserError, match="tokenizer/starter is not one"):
         document.write(runs.find("tokenizer/starter"))

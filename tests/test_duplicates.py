@@ -251,6 +251,23 @@ def test_a_chain_is_one_cluster():
     assert (duplicates.clusters(keys) == 0).all()
 
 
+def test_groups_are_never_joined():
+    """0-1-2 are a chain through 1, which is of another group; 3-4 are of one."""
+    keys = np.array([[1, 5], [1, 6], [7, 6], [8, 8], [8, 9]], dtype=np.uint64)
+    groups = np.array([0, 1, 0, 1, 1])
+    assert duplicates.clusters(keys).tolist() == [0, 0, 0, 3, 3]
+    assert duplicates.clusters(keys, groups=groups).tolist() == [0, 1, 2, 3, 3]
+    nothing = np.full((2, 2), duplicates.NO_KEY)
+    assert duplicates.clusters(nothing, groups=np.zeros(2, dtype=int)).tolist() == [0, 1]
+
+
+def test_hashes_in_groups_by_hand():
+    hashes = np.array([3, 3, 3, 4, 4], dtype=np.uint64)
+    found = duplicates.in_groups(hashes, np.array([0, 1, 0, 1, 1]))
+    assert duplicates.exact(found).tolist() == [0, 1, 0, 3, 3]
+    assert hashes.tolist() == [3, 3, 3, 4, 4]
+
+
 def test_copies_cluster_and_others_do_not(texts):
     cluster = duplicates.clusters(keys_of(["", *texts, "", *texts, ""], Duplicates()))
     count = len(texts)

@@ -1,8 +1,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
+from conftest import PROJECT
 
 from workbench import recipe
 from workbench import run as runs
@@ -125,6 +128,20 @@ def test_a_full_disk_is_told_in_one_line(tmp_path):
         full.write("x")
         full.flush()
     assert caught.value.exit_status == 1
+
+
+def test_peak_memory_is_that_of_this_process_alone():
+    """A child of a large process begins small; what getrusage says of it is its parent's peak."""
+    parent = (
+        "import subprocess, sys\n"
+        "large = b'x' * 300_000_000\n"
+        "child = 'from workbench import run; print(run.peak_memory())'\n"
+        "sys.exit(subprocess.call([sys.executable, '-c', child]))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", parent], capture_output=True, text=True, check=True, cwd=PROJECT
+    ).stdout
+    assert 5_000_000 < int(out) < 200_000_000
 
 
 def test_a_signal_is_remembered_until_the_next_good_moment(empty_runs):

@@ -242,8 +242,8 @@ def repair(text: str, tag: str) -> str:
 
     A word is mended only if at least half of its letters are of its language's script, and every
     other one looks like a letter of the language: ``jeдном`` with a Latin ``je`` becomes
-    ``једном`` in Serbian; a Latin name in a Cyrillic text, ``IT-сектор`` and ``Δx`` stay as they
-    are.
+    ``једном`` in Serbian; a Latin name in a Cyrillic text, ``IT-сектор``, an abbreviation with
+    an ending, ``ITшник``, and ``Δx`` stay as they are.
 
     Args:
         text: in Form C, and so is what is returned.
@@ -259,7 +259,10 @@ def repair(text: str, tag: str) -> str:
         # Apart from their marks, so that é is a look-alike where e is one.
         letters = unicodedata.normalize("NFD", word)
         others, ours = foreign.findall(letters), own.findall(letters)
-        if len(ours) < len(others) or not alike.keys() >= set(others) or set(ours) <= SYMBOLS:
+        abbreviation = sum(map(str.isupper, others)) > 1 and any(map(str.islower, ours))
+        if len(ours) < len(others) or not alike.keys() >= set(others):
+            return word
+        if abbreviation or set(ours) <= SYMBOLS:
             return word
         return unicodedata.normalize("NFC", "".join(alike.get(one, one) for one in letters))
 

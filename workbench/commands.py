@@ -14,11 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from workbench import languages as registry
-from workbench import plots, recipe
+from workbench import recipe
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
 SERIES = ("inspect", "tokenizer", "pretrain", "adapt", "compare", "evaluate")
+# What of a wide table fits beside each other; results() has all columns.
+SHOWN = {
+    "inspect": (
+        "tag",
+        "language",
+        "documents",
+        "documents_kept",
+        "words",
+        "bytes",
+        "tokens",
+        "share_detected_alike",
+        "near_duplicates",
+        "contaminated_documents",
+    ),
+    "tokenizer": (
+        "tag",
+        "language",
+        "tokens_relative_to_english",
+        "relative_low",
+        "relative_high",
+        "characters_per_token",
+        "tokens_per_word",
+        "single_byte_share",
+        "verdict",
+    ),
+}
 
 
 def run(
@@ -50,6 +76,8 @@ def run(
         if not quiet:
             print(f"{made.reference}: finished before, reused from {_short(made.path)}")
         return made
+    if (workers or executor) and not isinstance(wanted, recipe.InspectRecipe):
+        print(f"{made.reference}: only inspections take workers; ignored", file=sys.stderr)
     _carry_out(made, wanted, workers, executor)
     if not quiet:
         seconds = made.record["happened"]["seconds"]
@@ -161,7 +189,14 @@ def show(reference: str | Path) -> str:
     ]
     faults = happened.get("faults", {})
     if faults.get("total"):
-        lines.append(f"  set aside {faults['total']} documents, first: {faults['first'][0]}")
+        lines.append(f"  faults   {faults['total']:,} set aside, first: {faults['first'][0]}")
+    dropped = happened.get("dropped", {})
+    if dropped:
+        reasons = ", ".join(f"{name} {count:,}" for name, count in dropped.items() if count)
+        lines.append(
+            f"  dropped  {sum(dropped.values()):,} of {happened['documents']:,} documents"
+            + (f": {reasons}" if reasons else "")
+        )
     metrics = found.metrics()
     if metrics:
         last = metrics[-1]
@@ -171,9 +206,13 @@ def show(reference: str | Path) -> str:
         )
     for name in ("languages", "generations"):
         if (found.path / f"{name}.json").exists():
-            lines += ["", result_table(found.read_result(name))]
+            rows = found.read_result(name)
+            columns = [one for one in SHOWN.get(found.recipe.kind, ()) if rows and one in rows[0]]
+            lines += ["", result_table(rows, columns)]
     pictures = sorted((found.path / "figures").glob("*.png"))
     lines += ["", *(f"  picture  {_short(picture)}" for picture in pictures)]
+    if (found.path / runs.REPORT).exists():
+        lines.append(f"  report   {_short(found.path / runs.REPORT)}")
     return "\n".join(lines).rstrip()
 
 
@@ -223,6 +262,21 @@ def document(reference: str | Path) -> list[Path]:
     from workbench import document as documents
 
     return documents.write(runs.find(reference))
+
+
+def report(reference: str | Path) -> Path:
+    """Return the path of an inspection's report, a page of HTML that stands by itself.
+
+    Raises:
+        UserError: there is no such run, or it has no report.
+    """
+    found = runs.find(reference)
+    path = found.path / runs.REPORT
+    if not path.exists():
+        raise UserError(
+            f"{found.reference} has no report; an inspection writes one when it is finished"
+        )
+    return path
 
 
 def languages(as_json: bool = False) -> str | list[dict[str, object]]:
@@ -323,10 +377,16 @@ def result_table(rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> str
 def _carry_out(
     made: runs.Run, wanted: recipe.Recipe, workers: int = 0, executor: Executor | None = None
 ) -> None:
-    """Do the work of a run's kind, draw its pictures, and state how it ended."""
+    """Do the work of a run's kind, draw its pictures, report, and state how it ended."""
+    from workbench import plots
+
     try:
         _make(made, wanted, workers, executor)
         plots.draw(made)
+        if isinstance(wanted, recipe.InspectRecipe):
+            from workbench import report as reports
+
+            reports.write(made)
         made.finish()
     except KeyboardInterrupt:
         made.leave("stopped")

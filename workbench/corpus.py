@@ -166,7 +166,7 @@ def units(data: Data) -> list[list["Source"]]:
         for piece in source.pieces(data):
             known = piece.bytes if isinstance(piece, FileSource) else None
             size = SMALL_BYTES if known is None else known
-            if size <= room:
+            if found and size <= room:
                 found[-1].append(piece)
             else:
                 found.append([piece])

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench import languages
+from workbench import cleaning, languages
 from workbench import run as runs
 from workbench.errors import UserError
+from workbench.recipe import InspectRecipe
 
 FOLDER = "documents"
 OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon for the layers' matrices and AdamW for the rest"}
@@ -190,8 +191,9 @@ def _gate(judgements: Sequence[dict[str, Any]]) -> str:
 
 
 def _data(run: runs.Run) -> list[Field]:
-    happened, provenance = run.record["happened"], run.record["provenance"]
-    sources = provenance["data"]
+    happened = run.record["happened"]
+    inspections = _inspections(run)
+    sources = _origins(run, inspections)
     tokens = sum(counts["train"] for counts in happened["tokens_packed"].values())
     kinds = {
         "synthetic": [one["source"] for one in sources if one.get("origin") == "synthetic"],
@@ -237,7 +239,56 @@ def _data(run: runs.Run) -> list[Field]:
             filled,
             "happened.faults",
         ),
+        *(
+            Field(
+                "3.3",
+                f"curation by {one.reference}",
+                _curation(one),
+                filled,
+                f"{one.reference}: happened.dropped",
+            )
+            for one in inspections
+        ),
     ]
+
+
+def _inspections(run: runs.Run) -> list[runs.Run]:
+    """Return the inspections whose cleaned text the run was made from, the first one first.
+
+    Raises:
+        UserError: one has gone, or is another than the run was made from.
+    """
+    found: list[runs.Run] = []
+    for reference, checksum in run.record["asked"]["inputs"].items():
+        if not reference.startswith(f"{InspectRecipe.kind}/"):
+            continue
+        one = runs.find_finished(reference)
+        if runs.sha256(one.path / runs.MANIFEST) != checksum:
+            raise UserError(
+                f"{run.reference} was made from an earlier {reference}, which has been replaced "
+                "since, so that its record cannot tell where the text came from"
+            )
+        found += [earlier for earlier in (*_inspections(one), one) if earlier not in found]
+    return found
+
+
+def _origins(run: runs.Run, inspections: Sequence[runs.Run]) -> list[dict[str, Any]]:
+    """Return the sources that the text was first read from, be it by an inspection."""
+    between = {one.reference for one in inspections}
+    return [
+        source
+        for one in (run, *inspections)
+        for source in one.record["provenance"]["data"]
+        if source["source"] not in between and "used_for" not in source
+    ]
+
+
+def _curation(inspection: runs.Run) -> str:
+    happened, recipe = inspection.record["happened"], inspection.recipe
+    assert isinstance(recipe, InspectRecipe)
+    told = " ".join(cleaning.in_words(recipe.clean, happened["dropped"]))
+    unread = happened["faults"]["total"]
+    return f"{happened['documents']:,} documents were read and {unread:,} set aside. {told}"
 
 
 def _results(related: Sequence[runs.Run]) -> list[str]:

@@ -20,9 +20,13 @@ INK, FAINT = "#1d2733", "#9aa5b1"
 
 def new(width: float, height: float) -> Any:
     """Return an empty figure; sizes in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    # Seaborn measures labels; without a canvas that takes 400 MB for a moment.
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def tall(rows: Sequence[Any], width: float = 8) -> Any:

@@ -95,9 +95,9 @@ def each(
             ) from None
         finally:
             if waiting:
+                # Not cancelled: in a pool whose processes die meanwhile, before Python 3.12, the
+                # others would then never be told. What has not begun ends at once by itself.
                 runs.request_stop(run)
-                for one in waiting:
-                    one.cancel()
                 concurrent.futures.wait(waiting)
             (run.path / runs.STOP).unlink(missing_ok=True)
 

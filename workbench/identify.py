@@ -83,6 +83,13 @@ def unknown_to_detector() -> tuple[str, ...]:
     return tuple(tag for tag in languages.tags() if tag not in labels())
 
 
+def name(detected: str) -> str:
+    """Return what a detected language is called: its English name, or its code outside of ours."""
+    if detected in languages.tags():
+        return languages.get(detected).name
+    return {"grc": "Ancient Greek"}.get(detected, detected)
+
+
 def agrees(declared: str, detected: str) -> bool:
     """Tell whether a detected language speaks for the declared one, look-alikes included."""
     return declared == detected or any({declared, detected} <= group for group in LOOK_ALIKES)

@@ -43,7 +43,7 @@ from workbench.errors import UserError, nearest
 from workbench.recipe import FILTERS, Clean, InspectRecipe
 
 PARTS, DOCUMENTS, DROPPED, SAMPLES = "parts", "documents", "dropped", "samples.jsonl"
-EVALUATION = "evaluation.npy"
+EVALUATION, COLUMNS = "evaluation.npy", ".columns"
 # From so much text on the time that worker processes take to start is well spent.
 WORTH_WORKERS = 8 * 2**20
 
@@ -224,7 +224,8 @@ def _measure(
             f"{done} of {len(tasks)} pieces, {totals['documents']:,} documents, "
             f"{totals['bytes'] / 1e6:,.1f} MB"
         )
-    whole = overview.Overview([task.path for task in tasks])
+    with runs.told_when_full(run.path):
+        whole = overview.Overview([task.path for task in tasks], run.path / PARTS / COLUMNS)
     told = f"; first fault {whole.faults['first'][0]}" if whole.faults["total"] else ""
     if not whole.tags:
         _collect_faults(run, tasks)
@@ -287,6 +288,7 @@ def clean_piece(task: CleaningTask) -> None:
     Raises:
         Stopped: it was asked to.
     """
+    survey.stop_if_asked(task.piece)
     if task.kept.exists() and task.dropped.exists():
         return
     reasons = np.load(task.reasons)
@@ -298,7 +300,7 @@ def clean_piece(task: CleaningTask) -> None:
         # What cannot be read was told when the piece was measured.
         documents = corpus.read_from(task.piece.sources, task.piece.data, corpus.Faults())
         for number, document in enumerate(documents):
-            if number % 1000 == 0:
+            if number % 1000 == 999:
                 survey.stop_if_asked(task.piece)
             row = {
                 "id": document.id,

@@ -231,7 +231,7 @@ class _Table:
         return keys[starts], left[order], starts
 
     def best(self, min_frequency: int) -> int | None:
-        """Take the pair of the greatest weighted count off the heap; ``None`` if there is none."""
+        """Take the pair of the greatest weighted count; ``None`` if there is none."""
         while self.has_candidates:
             bound, key = self._take()
             places = self._places(key)
@@ -262,8 +262,9 @@ class _Table:
             & (right >= 0)
             & (self._symbol[right] == key & MASK)
         )
-        self._where[key] = places = places[holds]
-        return places
+        standing: Places = places[holds]
+        self._where[key] = standing
+        return standing
 
     def merge(self, key: int, made: int) -> None:
         """Replace the pair that :meth:`best` gave by the token ``made`` wherever it stands."""

@@ -173,6 +173,36 @@ def table(sizes: Mapping[str, int], mix: Mix, budget: int) -> list[dict[str, Any
     ]
 
 
+def sizes_of(reference: str | Path, unit: str = "bytes") -> dict[str, int]:
+    """Return how much text each language has, as an inspection measured it.
+
+    Where the inspection cleaned its text, what it kept counts; its tokens are then those of all
+    text times the share of bytes that was kept.
+
+    Args:
+        reference: an inspection, as ``inspect/<name>``.
+        unit: ``bytes`` or ``tokens``.
+
+    Raises:
+        UserError: there is no such run, it measured no text, or it counted no tokens.
+    """
+    run = runs.find(reference)
+    rows = run.read_result("languages")
+    if unit not in rows[0]:
+        raise UserError(
+            f"{run.reference} counted no {unit}; "
+            + (
+                "name a tokenizer in its recipe, or mix by bytes"
+                if unit == "tokens"
+                else "it is no inspection"
+            )
+        )
+    return {
+        row["tag"]: round(row[unit] * row.get("bytes_kept", row["bytes"]) / max(1, row["bytes"]))
+        for row in rows
+    }
+
+
 def load(path: str | Path) -> list[tuple[float, str]]:
     """Read a ``datamix.txt``: weight and path of every line that has some.
 

@@ -1,16 +1,17 @@
 """What all pieces of a survey tell together: duplicates, usual ranges, and the tables of a run.
 
-The pieces' measures are read column by column and cut into languages, so that memory holds a few
-numbers a document and no text.
+The pieces' measures are laid out column by column and cut into languages, so that memory holds a
+few numbers a document and no text.
 """
 
+import contextlib
 import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,10 @@ class Tallies:
                 del known[SHOWN_EXAMPLES:]
 
     def repeated(self, tag: str, name: str) -> list[tuple[int, str]]:
-        """Return ``lines`` or ``sequences`` that came again, the most frequent first."""
+        """Return ``lines`` or ``sequences`` that came again, the most frequent first.
+
+        What stands in each piece only once is not seen.
+        """
         total = self._repeated.get((tag, name), {})
         return [total[key] for key in sorted(total, key=lambda key: (-total[key][0], key))]
 
@@ -86,10 +90,16 @@ class Tallies:
 
 
 class Overview:
-    """The finished pieces as one table, read column by column."""
+    """The finished pieces as one table, read column by column.
 
-    def __init__(self, parts: Sequence[Path]) -> None:
+    Args:
+        parts: folders of the pieces, in their order.
+        scratch: a folder for columns of numbers, about 250 bytes a document; made if need be.
+    """
+
+    def __init__(self, parts: Sequence[Path], scratch: Path) -> None:
         self.parts = parts
+        self._scratch = scratch
         self.tallies = Tallies()
         self.sizes = []
         for part in parts:
@@ -97,16 +107,8 @@ class Overview:
             self.sizes.append(tally["totals"]["documents"])
             self.tallies.add(tally)
         self.tags = [tag for tag in languages.tags() if tag in self.tallies.characters]
-        known = pyarrow.array(self.tags, pyarrow.string())
-        self.lang = np.concatenate(
-            [
-                np.empty(0, dtype=np.int16),
-                *(
-                    pyarrow.compute.index_in(table["lang"], known).to_numpy().astype(np.int16)
-                    for table in self._tables(["lang"])
-                ),
-            ]
-        )
+        self._kinds: dict[str, npt.DTypeLike] = {}
+        self.lang = self._lay_out()
         """For each document the place of its language in ``tags``."""
         self._order = np.argsort(self.lang, kind="stable")
         self._starts = np.cumsum([0, *np.bincount(self.lang, minlength=len(self.tags))])
@@ -125,10 +127,34 @@ class Overview:
             "first": self.tallies.first_faults,
         }
 
-    def _tables(self, names: Sequence[str]) -> Iterator[pyarrow.Table]:
+    def _lay_out(self) -> npt.NDArray[np.int64]:
+        """Write each column of numbers into one file; return the languages' places.
+
+        A column is wanted again and again, and opening every piece for it would take longer than
+        measuring many small ones did.
+        """
+        self._scratch.mkdir(exist_ok=True)
+        known = pyarrow.array(self.tags, pyarrow.string())
+        places = [np.empty(0, dtype=np.int64)]
+        with contextlib.ExitStack() as stack:
+            files: dict[str, IO[bytes]] = {}
+            for table in self._tables():
+                places.append(pyarrow.compute.index_in(table["lang"], known).to_numpy())
+                for name in table.column_names:
+                    if not pyarrow.types.is_primitive(table.schema.field(name).type):
+                        continue
+                    values = table[name].to_numpy()
+                    if name not in files:
+                        files[name] = stack.enter_context((self._scratch / name).open("wb"))
+                        self._kinds[name] = values.dtype
+                    files[name].write(values.tobytes())
+        return np.concatenate(places).astype(np.int64)
+
+    def _tables(self, names: Sequence[str] | None = None) -> Iterator[pyarrow.Table]:
         for part, size in zip(self.parts, self.sizes, strict=True):
             if size:
-                yield pyarrow.parquet.read_table(part / survey.TABLE, columns=list(names))
+                columns = None if names is None else list(names)
+                yield pyarrow.parquet.read_table(part / survey.TABLE, columns=columns)
 
     def tables(self, names: Sequence[str]) -> Iterator[dict[str, npt.NDArray[Any]]]:
         """Yield columns of each piece that has documents, in order."""
@@ -136,8 +162,8 @@ class Overview:
             yield {name: table[name].to_numpy() for name in table.column_names}
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a column over all documents, shape ``(documents,)``."""
-        return np.concatenate([table[name] for table in self.tables([name])])
+        """Return a column of numbers over all documents, shape ``(documents,)``; read-only."""
+        return np.memmap(self._scratch / name, dtype=self._kinds[name], mode="r")
 
     def by_language(self, values: str | npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Return a column, or an array over all documents, cut into languages."""
@@ -180,10 +206,9 @@ class Overview:
         in two standards, as in Serbian and Montenegrin, is text of both.
         """
         numbers = np.arange(len(self.lang))
-        groups = self.lang.astype(np.int64)
-        text = duplicates.exact(duplicates.in_groups(self.column("hash"), groups))
+        text = duplicates.exact(duplicates.in_groups(self.column("hash"), self.lang))
         cluster = self._clusters(recipe, None)
-        own = self._clusters(recipe, groups) if len(self.tags) > 1 else cluster
+        own = self._clusters(recipe, self.lang) if len(self.tags) > 1 else cluster
         limits = self._limits(recipe.clean.quantile) if "quality" in recipe.clean.filters else {}
         pieces = [
             cleaning.objections(table, recipe.clean, limits)

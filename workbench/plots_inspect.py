@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import drawing, languages
+from workbench import cleaning, drawing, identify, languages
 from workbench import run as runs
 from workbench.recipe import FILTERS
 
@@ -122,7 +122,10 @@ def lengths(run: runs.Run) -> Any:
 
 
 def letters(run: runs.Run) -> Any:
-    """Return a heat map of what is wrong with letters and characters, in each language."""
+    """Return a heat map of what is wrong with letters and characters, in each language.
+
+    None where nothing is.
+    """
     odd = "control", "unassigned", "private", "replacement"
     columns: dict[str, tuple[float, Callable[[Mapping[str, Any]], float]]] = {
         "letters of other scripts\n% of letters": (
@@ -182,17 +185,13 @@ def confusion(run: runs.Run) -> Any:
     from matplotlib.patches import Rectangle
     from seaborn import heatmap
 
-    # Slow to load, and needed only here.
-    from workbench.identify import LOOK_ALIKES
-
     counts = {
-        (row["declared"], row["detected"]): row["documents"]
-        for row in run.read_result("confusion")
+        (row["declared"], row["detected"]): row["documents"] for row in run.read_result("confusion")
     }
     total: dict[str, int] = {}
     for (declared, _), count in counts.items():
         total[declared] = total.get(declared, 0) + count
-    rows, columns, column_of = _confusion_axes(counts, LOOK_ALIKES)
+    rows, columns, column_of = _confusion_axes(counts, identify.LOOK_ALIKES)
     shares = [[0.0] * len(columns) for _ in rows]
     for (declared, detected), count in counts.items():
         place = columns.index(column_of.get(detected, OUTSIDE))
@@ -215,15 +214,15 @@ def confusion(run: runs.Run) -> Any:
         fmt="",
         annot_kws={"fontsize": size},
         cbar=False,
-        xticklabels=[_name(column) for column in columns],
+        xticklabels=[identify.name(column) for column in columns],
         yticklabels=[languages.get(tag).name for tag in rows],
     )
-    for group in LOOK_ALIKES:
-        down = [place for place, tag in enumerate(rows) if tag in group]
-        across = [place for place, column in enumerate(columns) if column in group]
-        if down and len(across) > 1:
-            corner = min(across), min(down)
-            width, height = max(across) - min(across) + 1, max(down) - min(down) + 1
+    for group in identify.LOOK_ALIKES:
+        heights = [place for place, tag in enumerate(rows) if tag in group]
+        widths = [place for place, column in enumerate(columns) if column in group]
+        if heights and len(widths) > 1:
+            corner = widths[0], heights[0]
+            width, height = widths[-1] - widths[0] + 1, heights[-1] - heights[0] + 1
             axes.add_patch(
                 Rectangle(
                     corner,
@@ -238,11 +237,10 @@ def confusion(run: runs.Run) -> Any:
             )
     for down, tag in enumerate(rows):
         for across, column in enumerate(columns):
-            alike = column == tag or any({tag, column} <= group for group in LOOK_ALIKES)
+            alike = column == tag or any({tag, column} <= group for group in identify.LOOK_ALIKES)
             if shares[down][across] and not alike:
-                axes.plot(
-                    [across + 0.15, across + 0.85], [down + 0.92] * 2, color=drawing.INK, linewidth=1
-                )
+                ends = [across + 0.15, across + 0.85]
+                axes.plot(ends, [down + 0.92] * 2, color=drawing.INK, linewidth=1)
     axes.tick_params(labelsize=size + 1, length=0)
     axes.tick_params(axis="x", rotation=90)
     axes.set(xlabel="detected", ylabel="declared")
@@ -270,11 +268,13 @@ def _confusion_axes(
     known = set(languages.tags())
     near: dict[str, str] = {}
     for group in groups:
-        first = min(group & known, key=_name)
-        for tag in sorted(group, key=_name):
+        first = min(group & known, key=identify.name)
+        for tag in sorted(group, key=identify.name):
             near.setdefault(tag, near.get(first, first))
     present = {tag for tag in declared | detected if tag in known or tag in near}
-    ordered = sorted(present, key=lambda tag: (_name(near.get(tag, tag)), _name(tag)))
+    names = {tag: identify.name(tag) for tag in present | set(near.values())}
+    leader = {tag: tag for tag in present} | near
+    ordered = sorted(present, key=lambda tag: (names[leader[tag]], names[tag]))
     column_of = {tag: tag for tag in ordered} | {NOTHING: NOTHING}
     columns = [*ordered]
     if detected - set(column_of):
@@ -282,12 +282,6 @@ def _confusion_axes(
     if NOTHING in detected:
         columns.append(NOTHING)
     return [tag for tag in ordered if tag in declared], columns, column_of
-
-
-def _name(tag: str) -> str:
-    if tag in languages.tags():
-        return languages.get(tag).name
-    return {"grc": "Ancient Greek"}.get(tag, tag)
 
 
 def _in_per_cent(share: float) -> str:
@@ -342,13 +336,11 @@ def quality(run: runs.Run) -> Any:
 
 def repetition(run: runs.Run) -> Any:
     """Return how much of the documents repeats itself, and Gopher's limits."""
-    from workbench.cleaning import REPETITION as LIMITS  # noqa: N811
-
     return _small_multiples(
         run,
         {name: f"{label}\n% of characters" for name, label in REPETITION.items()},
         "Repetition within documents, and Gopher's limits |: what lies beyond repeats too much",
-        lambda signal, tag: (None, LIMITS[signal]),
+        lambda signal, tag: (None, cleaning.REPETITION[signal]),
     )
 
 
@@ -445,7 +437,7 @@ def _small_multiples(
 ) -> Any:
     """Draw a narrow panel for each signal, with the same languages in the same rows."""
     spread = _spread(run)
-    tags = sorted(next(iter(spread.values())), key=_name, reverse=True)
+    tags = sorted(next(iter(spread.values())), key=identify.name, reverse=True)
     figure = drawing.new(2.2 + 1.75 * len(signals), 1.9 + 0.19 * len(tags))
     panels = figure.subplots(1, len(signals), sharey=True)
     for axes, (signal, label) in zip(panels, signals.items(), strict=True):
@@ -482,6 +474,8 @@ def _heat_map(
 ) -> Any:
     """Draw numbers on a ground that is the darker, the nearer they come to their column's limit.
 
+    Languages in which all are 0 are left out, and told; None where none is left.
+
     Args:
         rows: one a language.
         columns: what stands above a column, to its limit and to its number for a row.
@@ -489,13 +483,19 @@ def _heat_map(
     """
     from seaborn import heatmap
 
-    ranked = sorted(rows, key=lambda row: _name(row["tag"]))
+    ranked = sorted(rows, key=lambda row: identify.name(row["tag"]))
     values = [[number(row) for _, number in columns.values()] for row in ranked]
+    told = [place for place, row in enumerate(values) if any(row)]
+    if not told:
+        return None
+    if len(told) < len(rows):
+        title += f"; nothing in {len(rows) - len(told)} of {len(rows)} languages"
+    ranked, values = [ranked[place] for place in told], [values[place] for place in told]
     shades = [
         [_shade(value, limit) for value, (limit, _) in zip(row, columns.values(), strict=True)]
         for row in values
     ]
-    figure = drawing.new(2.4 + 1.4 * len(columns), 1.9 + 0.2 * len(rows))
+    figure = drawing.new(2.4 + 1.4 * len(columns), 1.9 + 0.2 * len(ranked))
     axes = figure.subplots()
     heatmap(
         shades,
@@ -510,7 +510,7 @@ def _heat_map(
         linewidths=1,
         linecolor="white",
         cbar=False,
-        yticklabels=[_name(row["tag"]) for row in ranked],
+        yticklabels=[identify.name(row["tag"]) for row in ranked],
     )
     axes.set_xticks([place + 0.5 for place in range(len(columns))], list(columns), fontsize=8)
     axes.xaxis.tick_top()
@@ -543,7 +543,7 @@ def _stacked(shares: Mapping[str, Mapping[str, float]], title: str) -> Any:
     """
     tags = {tag for own in shares.values() for tag in own}
     whole = {tag: math.fsum(own.get(tag, 0) for own in shares.values()) for tag in tags}
-    ranked = sorted(filter(whole.get, tags), key=lambda tag: (whole[tag], _name(tag)))
+    ranked = sorted(filter(whole.get, tags), key=lambda tag: (whole[tag], identify.name(tag)))
     if len(ranked) < len(tags):
         title += f"\nnone in {len(tags) - len(ranked)} of {len(tags)} languages"
     figure = drawing.new(8, 1.7 + 0.2 * len(ranked))

@@ -21,7 +21,8 @@ STYLE = """<style>
 .wb.wb table tr{background:none!important}
 .wb.wb table th,.wb.wb table td{padding:3px 10px;border-bottom:1px solid var(--line);
 text-align:left}
-.wb.wb table td.n{text-align:right}
+.wb.wb table th[scope=row]{white-space:nowrap}
+.wb.wb table td.n{text-align:right;white-space:nowrap}
 .wb .cards{display:flex;flex-wrap:wrap;gap:12px}
 .wb .card{flex:1 1 280px;border:1px solid var(--line);border-radius:6px;background:#fff}
 .wb .card h4{margin:0;padding:6px 12px;background:var(--soft);border-bottom:1px solid var(--line)}
@@ -46,8 +47,9 @@ border:1px solid var(--line);border-radius:6px;max-height:28em;overflow:auto;bac
 .wb .passage mark{background:#ffe08a;color:#1d2733;border-bottom:2px solid #7a5a00}
 .wb .passage u{text-decoration:underline wavy #b3261e;text-underline-offset:3px}
 .wb .passage i{font:12px ui-monospace,monospace;color:#8a2a12;border:1px dotted #8a2a12}
-.wb dl.about{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px;margin:6px 0}
-.wb dl.about dt{color:#566372}.wb dl.about dd{margin:0;overflow-wrap:anywhere}
+.wb.wb dl.about{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px;margin:6px 0}
+.wb.wb dl.about dt{float:none;width:auto;margin:0;color:#566372;font-weight:400;white-space:nowrap}
+.wb.wb dl.about dd{margin:0;overflow-wrap:anywhere}
 </style>"""
 # Nothing runs and nothing is fetched.
 POLICY = (
@@ -75,6 +77,7 @@ border-radius:6px;padding:8px 12px;display:flex;flex-direction:column}
 .page details{margin:.6rem 0;border:1px solid var(--line);border-radius:6px}
 .page summary{padding:6px 12px;background:var(--soft);cursor:pointer}
 .page details>*:not(summary){margin:10px 12px}
+.page .close details{margin:3px 0}.page .close summary{padding:3px 12px}
 .page .wide{overflow-x:auto}.page table{font-size:.85rem}
 .page caption{caption-side:top;font-size:.9rem;color:#566372}
 .page pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;background:var(--soft);
@@ -354,6 +357,11 @@ def passage(text: str, lang: str, marks: Sequence[Mark] = ()) -> str:
     return f'<p class="passage" lang="{escape(lang)}" dir="auto" tabindex="0">{"".join(parts)}</p>'
 
 
+def sample(text: str, lang: str, facts: Mapping[str, object], marks: Sequence[Mark] = ()) -> str:
+    """Return a document to read under what is known of it; arguments as elsewhere here."""
+    return f'<article class="sample">{about(facts)}{passage(text, lang, marks)}</article>'
+
+
 _UNSEEN = re.compile("[^\n\t\x20-\x7e]")
 
 
@@ -421,6 +429,11 @@ def folded(summary: str, body: str) -> str:
         f'<div class="wide" role="group" tabindex="0" aria-label="{escape(summary)}">{body}</div>'
         "</details>"
     )
+
+
+def close(parts: Sequence[str]) -> str:
+    """Return markup made here with little room between its parts."""
+    return f'<div class="close">{"".join(parts)}</div>'
 
 
 def picture(svg: bytes, said: str, caption: str) -> str:

@@ -26,6 +26,7 @@ FORMATS = (".jsonl", ".parquet", ".csv", ".txt")
 COMPRESSIONS = (".gz", ".zst")
 SHOWN_FAULTS = 5
 MAX_LINE_BYTES = 64 * 2**20
+REMOTE_BUFFER = 2**20
 # A cell may be as long as a line; the standard library's own limit is 128 KiB.
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -195,7 +196,7 @@ class _Reader:
         read is slowly used.
         """
         try:
-            with pyarrow.parquet.ParquetFile(_raw(self._file), pre_buffer=False) as file:
+            with pyarrow.parquet.ParquetFile(_raw(self._file)) as file:
                 sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
                 starts = [0, *itertools.accumulate(sizes)]
                 for group in range(len(sizes)) if self._row_groups is None else self._row_groups:
@@ -249,7 +250,9 @@ def _opened(file: Path | str) -> IO[bytes]:
 
 
 def _raw(file: Path | str) -> IO[bytes]:
-    return file.open("rb") if isinstance(file, Path) else io.BufferedReader(_Remote(file), 2**20)
+    if isinstance(file, Path):
+        return file.open("rb")
+    return io.BufferedReader(_Remote(file), REMOTE_BUFFER)
 
 
 class _Remote(io.RawIOBase):

@@ -42,6 +42,7 @@ PACKAGES = (
     "pyarrow",
 )
 MANIFEST, RECORD, RECIPE, METRICS = "MANIFEST.json", "record.json", "recipe.yaml", "metrics.jsonl"
+REPORT = "report.html"
 QUARANTINE, LOCK, STOP = "quarantine.jsonl", ".lock", ".stop"
 PRIVATE = (MANIFEST, LOCK, STOP)
 

@@ -7,13 +7,14 @@ reads at most ``READ_BYTES`` of it, and says so where there is more.
 """
 
 import dataclasses
+import itertools
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import regex
 
-from workbench import cleaning, inspection, languages, personal, render, rows
+from workbench import cleaning, identify, inspection, languages, personal, render, rows
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 from workbench.recipe import FILTERS
@@ -55,18 +56,36 @@ class Sample:
         """Return the document with personal data replaced by their kind."""
         return dataclasses.replace(self, text=personal.mask(self.text))
 
+    def beginning(self, characters: int) -> "Sample":
+        """Return the document with so much of its text."""
+        return dataclasses.replace(self, text=self.text[:characters])
+
+    def about(self) -> dict[str, str]:
+        """Return what is known of the document, in words; what is not is empty."""
+        declared = languages.get(self.lang).name
+        cut = f", of which {len(self.text):,} are shown" if len(self.text) < self.characters else ""
+        return {
+            "document": self.id,
+            "language": declared,
+            "detected as": identify.name(self.detected),
+            "source": self.source,
+            "licence": self.licence or "not stated",
+            "address": self.url,
+            "characters": f"{self.characters:,}{cut}",
+            "flags": ", ".join(self.flags),
+            "dropped for": self.reason,
+        }
+
     def marks(self, search: str = "") -> list[render.Mark]:
         """Return where ``search`` stands in the text, and where words of two scripts do."""
         pattern = searched(search)
         hits = pattern.finditer(self.text) if pattern else ()
         words = set(cleaning.mixed_words(self.text, languages.get(self.lang).script))
         mixed = "|".join(map(regex.escape, sorted(words, key=len, reverse=True)))
+        found = regex.finditer(mixed, self.text) if words else ()
         return [
-            *(render.Mark(*found.span(), "hit") for found in hits),
-            *(
-                render.Mark(*found.span(), "mixed")
-                for found in (regex.finditer(mixed, self.text) if words else ())
-            ),
+            *(render.Mark(one.start(), one.end(), "hit") for one in hits),
+            *(render.Mark(one.start(), one.end(), "mixed") for one in found),
         ]
 
 
@@ -155,10 +174,8 @@ class Samples:
         sampled = dict(self._sampled)
         more: list[Sample] = []
         total, size = 0, 0
-        for sample, read in self._read_dropped():
-            size += read
-            if size > READ_BYTES:
-                break
+        for sample, read in self._read_dropped(READ_BYTES):
+            size = read
             known = sampled.get(sample.key)
             if known is not None:
                 sampled[sample.key] = dataclasses.replace(
@@ -169,32 +186,55 @@ class Samples:
                 if len(more) < KEPT:
                     more.append(sample)
         hits = [sample for sample in sampled.values() if answers(sample)]
-        return Found([*hits, *more], len(hits) + total, cut_short=size > READ_BYTES)
+        return Found([*hits, *more], len(hits) + total, cut_short=size >= READ_BYTES)
+
+    @property
+    def sampled(self) -> Sequence[Sample]:
+        """The sample: by language, first the documents drawn at random, then flagged ones."""
+        return list(self._sampled.values())
+
+    def examples(self, each: int) -> dict[str, list[Sample]]:
+        """Return a few documents for every flag and reason, of as many languages as possible."""
+        found: dict[str, dict[str, list[Sample]]] = {name: {} for name in FILTERS}
+        dropped = (sample for sample, _ in self._read_dropped(READ_BYTES))
+        for sample in itertools.chain(dropped, self._sampled.values()):
+            for name in {sample.reason, *sample.flags} - {""}:
+                own = found[name].setdefault(sample.lang, [])
+                if len(own) < each and sample.key not in (one.key for one in own):
+                    own.append(sample)
+        return {name: _in_turn(own.values())[:each] for name, own in found.items() if own}
 
     def _expect(self, what: str, word: str, known: Sequence[str]) -> None:
         if word and word not in known:
             shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
             raise UserError(
-                f"{self.run.reference} has no {what} {word!r}{nearest(word, known)}; "
-                f"it has {shown}"
+                f"{self.run.reference} has no {what} {word!r}{nearest(word, known)}; it has {shown}"
             )
 
-    def _read_dropped(self) -> Iterator[tuple[Sample, int]]:
-        """Yield every dropped document with the bytes that it takes in its file."""
+    def _read_dropped(self, most: int) -> Iterator[tuple[Sample, int]]:
+        """Yield dropped documents, each with the bytes read so far, until those are ``most``."""
+        size = 0
         for file in self._dropped:
             faults = rows.Faults()
             for _, row, raw in rows.read(file, faults):
-                yield (
-                    Sample(
-                        **{name: row[name] for name in FIELDS if name != "text"},
-                        text=row["text"][:SHOWN_CHARACTERS],
-                        characters=len(row["text"]),
-                        reason=row["reason"],
-                    ),
-                    len(raw),
+                size += len(raw)
+                sample = Sample(
+                    **{name: row[name] for name in FIELDS if name != "text"},
+                    text=row["text"][:SHOWN_CHARACTERS],
+                    characters=len(row["text"]),
+                    reason=row["reason"],
                 )
+                yield sample, size
+                if size >= most:
+                    return
             if faults.total:
                 raise UserError(f"{file} is damaged: {faults.first[0]}")
+
+
+def _in_turn(lists: Iterable[Sequence[Sample]]) -> list[Sample]:
+    """Return the first of each list, then the second of each, and so on."""
+    ranks = itertools.zip_longest(*lists)
+    return [sample for rank in ranks for sample in rank if sample is not None]
 
 
 def _has(sample: Sample, flag: str) -> bool:

@@ -88,6 +88,7 @@ def measure(task: Task) -> dict[str, int]:
     Raises:
         Stopped: it was asked to.
     """
+    stop_if_asked(task)
     if not (task.path / TALLY).exists():
         with runs.told_when_full(task.folder):
             # A name of its own: a worker that outlived a killed run may still be at this piece.
@@ -166,8 +167,9 @@ class _Piece:
                     signatures.write(signature.tobytes())
                 self._add(documents, batch)
             self._write()
+        tallies = dict(sorted(self._tallies.items()))
         with (self._folder / SAMPLES).open("w", encoding="utf-8") as out:
-            for tally in self._tallies.values():
+            for tally in tallies.values():
                 for row in tally.sample_rows():
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
         runs.write_json(
@@ -175,7 +177,7 @@ class _Piece:
             {
                 "totals": dict(self._totals),
                 "faults": self._faults.summary(),
-                "languages": {tag: tally.to_dict() for tag, tally in self._tallies.items()},
+                "languages": {tag: tally.to_dict() for tag, tally in tallies.items()},
             },
         )
 

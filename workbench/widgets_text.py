@@ -1,4 +1,4 @@
-"""Panels of text for the notebooks: how tokenizers cut it.
+"""Panels of text for the notebooks: what is in it, and how tokenizers cut it.
 
 Each panel has a function beside it that does the same without widgets.
 """
@@ -14,6 +14,7 @@ from workbench import languages as registry
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 from workbench.panel import WIDE, Panel
+from workbench.samples import Found, Sample, Samples, searched
 
 _SENTENCE = re.compile(r"[\w-]+#\d+")
 # A longer text of one's own makes more boxes than a browser draws at once.
@@ -187,3 +188,143 @@ def _own_text(
         [tokenizer.pieces(cutter, text) for cutter in opened.values()],
         [None] * len(opened),
     )
+
+
+def samples(
+    reference: str,
+    lang: str = "",
+    source: str = "",
+    flag: str = "",
+    search: str = "",
+    number: int = 1,
+) -> HTML:
+    """Show one of the documents that an inspection laid out to be read.
+
+    Args:
+        reference: an inspection, as ``inspect/<name>``.
+        lang: any code or name of a language; empty for all, here and below.
+        source: name of a source.
+        flag: a filter that objects, ``dropped``, or ``random`` for the random sample alone.
+        search: a stretch of the text or of the id, whatever the case.
+        number: which of the documents that answer to all this, from 1.
+
+    Raises:
+        UserError: there is no such inspection, language, source, flag or document.
+    """
+    found = Samples(reference).find(lang, source, flag, search)
+    if not found.samples:
+        return HTML(render.page(render.status(_told(found, search, number))))  # type: ignore[no-untyped-call]
+    if not 1 <= number <= len(found.samples):
+        raise UserError(f"there is no document {number}; there are {len(found.samples):,} to see")
+    said = render.status(_told(found, search, number))
+    shown = _shown(found.samples[number - 1], search)
+    return HTML(render.page(said + shown))  # type: ignore[no-untyped-call]
+
+
+class SampleBrowser(Panel):
+    """Search the documents that an inspection laid out, and read them one by one."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__()
+        self._samples = Samples(reference)
+        self._found = Found([], 0, cut_short=False)
+        self.search = w.Text(
+            description="Search",
+            placeholder="a stretch of text or of an id, then Enter",
+            tooltip="Whatever the case; press Enter",
+            continuous_update=False,
+            layout=WIDE,
+        )
+        self.language = w.Dropdown(
+            options=[("all", "")]
+            + [(registry.get(tag).name, tag) for tag in self._samples.languages],
+            description="Language",
+            tooltip="The declared language",
+        )
+        self.source = w.Dropdown(
+            options=[("all", ""), *((one, one) for one in self._samples.sources)],
+            description="Source",
+            tooltip="Where the document comes from",
+        )
+        self.flag = w.Dropdown(
+            options=[("all", ""), *((one, one) for one in self._samples.flags)],
+            description="Filter",
+            tooltip="What objects to the document, or why it was dropped; random: read as it comes",
+        )
+        self.previous = w.Button(
+            description="Previous", tooltip="The document before", icon="arrow-left"
+        )
+        self.next = w.Button(description="Next", tooltip="The document after", icon="arrow-right")
+        self.number = w.BoundedIntText(
+            value=1,
+            min=1,
+            max=1,
+            description="Number",
+            tooltip="Which of the documents found",
+            layout=w.Layout(width="180px"),
+        )
+        self.result = w.HTML(layout=WIDE)
+        for control in (self.search, self.language, self.source, self.flag):
+            control.observe(self._guarded(self._find), "value")
+        self.number.observe(self._guarded(self._show), "value")
+        self.previous.on_click(self._guarded(lambda: self._step(-1)))
+        self.next.on_click(self._guarded(lambda: self._step(1)))
+        self.children = [
+            self.search,
+            w.HBox([self.language, self.source, self.flag], layout=w.Layout(flex_flow="row wrap")),
+            w.HBox([self.previous, self.next, self.number]),
+            self.status,
+            self.result,
+        ]
+        self._guarded(self._find)()
+
+    def _find(self) -> None:
+        self._found = Found([], 0, cut_short=False)
+        try:
+            self._found = self._samples.find(
+                self.language.value, self.source.value, self.flag.value, self.search.value
+            )
+        finally:
+            self.number.max = max(1, len(self._found.samples))
+            self.number.value = 1
+            self._show()
+
+    def _step(self, step: int) -> None:
+        # Bounds hold at both ends.
+        self.number.value += step
+
+    def _show(self) -> None:
+        number, count = self.number.value, len(self._found.samples)
+        self.previous.disabled, self.next.disabled = number <= 1, number >= count
+        self.result.value = (
+            render.page(_shown(self._found.samples[number - 1], self.search.value)) if count else ""
+        )
+        self._tell(_told(self._found, self.search.value, number))
+
+
+def _shown(sample: Sample, search: str) -> str:
+    masked = sample.masked()
+    return render.sample(
+        masked.text, registry.get(sample.lang).bcp47, sample.about(), masked.marks(search)
+    )
+
+
+def _told(found: Found, search: str, number: int) -> str:
+    """Say how many documents answer, and which one is shown."""
+    told = f"{found.total:,} documents" if found.total != 1 else "1 document"
+    if search.strip():
+        told += f" with {search.strip()!r}"
+    if found.samples:
+        sample = found.samples[number - 1].masked()
+        told = f"Document {number:,} of {told}"
+        if search.strip():
+            hits = sum(mark.kind == "hit" for mark in sample.marks(search))
+            pattern = searched(search)
+            in_id = pattern is not None and pattern.search(sample.id)
+            place = "its id" if in_id else "what is masked"
+            told += f", {hits:,} here" if hits else f", here in {place}"
+        if len(found.samples) < found.total:
+            told += f"; only the first {len(found.samples):,} can be seen"
+    if found.cut_short:
+        told += "; more was dropped than one search reads, and the rest was not looked at"
+    return f"{told}."
