@@ -22,7 +22,7 @@ from workbench.recipe import Training
 
 # What is timed must win by more than a timing's noise before it is taken.
 BF16_GAIN = 1.1
-COMPILED_GAIN = 1.05
+COMPILED_GAIN = 1.1
 # Compiling one layer takes 10 to 30 seconds on two CPU cores and saves a fifth to a third of the
 # time: a run below this length would hardly get back what it costs.
 REPAYS_SECONDS = 120.0
@@ -55,7 +55,7 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training) -> Pace:
         return Pace(known["precision"], _still_compiled(run, known["compiled"]))
     precision, timings = choose_precision(model, config)
     began = time.perf_counter()
-    compiled, why, seconds = choose_compiled(model, config, precision)
+    compiled, why, seconds = choose_compiled(model, config, precision, timings.get(precision))
     run.happened(
         precision=precision,
         precision_seconds=timings,
@@ -82,7 +82,7 @@ def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dic
     if torch.cuda.is_available():
         return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), {}
     objective = NextToken(model, config.z_loss)
-    tokens = torch.zeros(min(config.batch, 4), min(config.sequence, 256) + 1, dtype=torch.long)
+    tokens = _few_tokens(config)
     seconds = {}
     for name in ("fp32", "bf16"):
         timed = [_seconds(objective, tokens, name) for _ in range(4)]
@@ -91,17 +91,24 @@ def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dic
 
 
 def choose_compiled(
-    model: torch.nn.Module, config: Training, precision: str
+    model: torch.nn.Module, config: Training, precision: str, plain: float | None = None
 ) -> tuple[bool, str, dict[str, float]]:
     """Return whether to compile, why, and what was timed.
 
     ``auto`` does not try where the steps of the whole run, timed plain, would not repay it. Where
-    it tries, it times plain and compiled steps in turn. A compilation that fails is a reason not
-    to, whatever the recipe says.
+    it tries, it times plain and compiled steps in turn, plain ones on a small batch, so that
+    memory never holds more than training will. A compilation that fails is a reason not to,
+    whatever the recipe says.
+
+    Args:
+        model: a causal language model, whose parameters have no gradients yet.
+        config: of the loop that is to come.
+        precision: to compute in.
+        plain: seconds of a plain step on a small batch, if :func:`choose_precision` timed it.
 
     Returns:
-        The choice, the reason, and seconds: of a ``plain`` and a ``compiled`` step before the
-        optimizer's part, and of ``compiling`` with the first step.
+        The choice, the reason, and seconds: of a ``plain`` and a ``compiled`` batch, forward and
+        backward, and of ``compiling`` with the first one.
     """
     if config.compile == "never":
         return False, "the recipe says never", {}
@@ -109,22 +116,25 @@ def choose_compiled(
         return False, missing, {}
     if not blocks(model):
         return False, "the model does not say which layers it repeats", {}
-    tokens = torch.zeros(config.batch, config.sequence + 1, dtype=torch.long)
-    plain = NextToken(model, config.z_loss)
-    first = min(_seconds(plain, tokens, precision) for _ in range(2))
-    whole = first * config.steps * config.accumulation
+    few = _few_tokens(config)
+    more = config.batch * config.sequence / (few.shape[0] * (few.shape[1] - 1))
+    objective = NextToken(model, config.z_loss)
+    if plain is None:
+        plain = min(_seconds(objective, few, precision) for _ in range(2))
+    seconds = {"plain": more * plain}
+    whole = seconds["plain"] * config.steps * config.accumulation
     if config.compile == "auto" and whole < REPAYS_SECONDS:
-        return False, f"about {whole:.0f} s of steps are too few to repay it", {"plain": first}
-    seconds = {"plain": first}
-    objective = NextToken(model, config.z_loss, compiled=True)
+        return False, f"about {whole:.0f} s of steps are too few to repay it", seconds
+    tokens = torch.zeros(config.batch, config.sequence + 1, dtype=torch.long)
+    fast = NextToken(model, config.z_loss, compiled=True)
+    timed: dict[str, list[float]] = {"plain": [], "compiled": []}
     try:
         with compiled_blocks(model):
-            seconds["compiling"] = _seconds(objective, tokens, precision)
-            timed: dict[str, list[float]] = {"plain": [], "compiled": []}
+            seconds["compiling"] = _seconds(fast, tokens, precision)
             for _ in range(3):
                 with torch.compiler.set_stance("force_eager"):
-                    timed["plain"].append(_seconds(plain, tokens, precision))
-                timed["compiled"].append(_seconds(objective, tokens, precision))
+                    timed["plain"].append(more * _seconds(objective, few, precision))
+                timed["compiled"].append(_seconds(fast, tokens, precision))
     except Exception as fault:  # the compiler, the code generator and the tracer raise their own
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
         return False, f"compiling failed: {lines[0][:200]}", seconds
@@ -179,6 +189,11 @@ def _still_compiled(run: runs.Run, compiled: bool) -> bool:
         f"the run began compiled, but now {missing}: it goes on, not bit for bit", last=True
     )
     return False
+
+
+def _few_tokens(config: Training) -> torch.Tensor:
+    """Return a batch small enough to time often, shape ``(rows, length + 1)``."""
+    return torch.zeros(min(config.batch, 4), min(config.sequence, 256) + 1, dtype=torch.long)
 
 
 def _seconds(objective: NextToken, tokens: torch.Tensor, precision: str) -> float:
