@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -61,6 +62,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         target = home / "recipes" / kind / "starter.yaml"
         target.parent.mkdir(parents=True)
         target.write_text(yaml.safe_dump(content), encoding="utf-8")
+    shutil.copytree(PROJECT / "recipes" / "cluster", home / "recipes" / "cluster")
     before = os.environ.get("WORKBENCH_HOME")
     os.environ["WORKBENCH_HOME"] = str(home)
     # Relative paths of recipes mean these small ones, in processes that tests start too.

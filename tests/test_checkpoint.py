@@ -7,21 +7,22 @@ from workbench.errors import UserError
 from workbench.recipe import Training
 
 
-def trained(seed=1):
+def trained(seed=1, optimizer="adamw"):
     model = models.build("nano", 300, 64, 0, seed)
-    optimizer = train.optimizer_for(model, Training())
+    optimizers = train.optimizers_for(model, Training(optimizer=optimizer))
     for _ in range(2):
         model(input_ids=torch.arange(20).unsqueeze(0)).logits.square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model, optimizer
+        for one in optimizers:
+            one.step()
+            one.zero_grad()
+    return model, optimizers
 
 
 @pytest.fixture
 def three(tmp_path):
-    model, optimizer = trained()
+    model, optimizers = trained()
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, model, optimizer, {"tokens": step}, keep=2)
+        checkpoint.save(tmp_path, step, model, optimizers, {"tokens": step}, keep=2)
     return tmp_path
 
 
@@ -31,20 +32,30 @@ def test_the_newest_are_kept(three):
     assert (found.name, problems) == ("step-00000003", [])
 
 
-def test_weights_moments_and_random_states_come_back(three):
-    model, optimizer = trained()
+@pytest.mark.parametrize(("name", "kept"), [("adamw", {46: 3}), ("muon", {28: 1, 18: 3})])
+def test_weights_moments_and_random_states_come_back(three, name, kept):
+    model, optimizers = trained(optimizer=name)
     torch.manual_seed(7)
-    folder = checkpoint.save(three, 4, model, optimizer, {}, keep=2)
+    folder = checkpoint.save(three, 4, model, optimizers, {}, keep=2)
     expected = torch.rand(3)
-    other, other_optimizer = trained(seed=2)
-    state = checkpoint.restore(folder, other, other_optimizer)
+    other, other_optimizers = trained(seed=2, optimizer=name)
+    state = checkpoint.restore(folder, other, other_optimizers)
     assert state["step"] == 4
     assert torch.equal(torch.rand(3), expected)
-    pairs = zip(model.parameters(), other.parameters(), strict=True)
-    for mine, its in pairs:
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(mine, its)
-        for name, value in optimizer.state[mine].items():
-            assert torch.equal(value, other_optimizer.state[its][name])
+    # Seven matrices and four norms a layer, an embedding and a last norm; AdamW keeps two moments
+    # and a count of each, Muon one moment.
+    for one, its in zip(optimizers, other_optimizers, strict=True):
+        states, its_states = (
+            [each.state[weight] for group in each.param_groups for weight in group["params"]]
+            for each in (one, its)
+        )
+        assert kept[len(states)] == len(states[0])
+        for state, its_state in zip(states, its_states, strict=True):
+            assert state.keys() == its_state.keys()
+            assert all(torch.equal(state[key], its_state[key]) for key in state)
+    assert len(optimizers) == len(kept)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "state.json"])
@@ -76,7 +87,7 @@ def test_without_its_manifest_a_checkpoint_is_not_one(three):
 def test_another_models_checkpoint_is_refused(three):
     model = models.build("micro", 300, 64, 0, 1)
     with pytest.raises(UserError, match="does not fit this model"):
-        checkpoint.restore(three / "step-00000003", model, train.optimizer_for(model, Training()))
+        checkpoint.restore(three / "step-00000003", model, train.optimizers_for(model, Training()))
 
 
 def test_nothing_in_it_is_pickled(three):

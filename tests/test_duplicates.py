@@ -10,8 +10,8 @@ from conftest import TAGS
 from datasketch import MinHash, MinHashLSH
 
 from workbench import duplicates, passages
-from workbench.recipe import Duplicates
 from workbench.errors import UserError
+from workbench.recipe import Duplicates
 
 
 def hashed(*texts):

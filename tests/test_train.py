@@ -13,9 +13,10 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import __main__, checkpoint, commands, packing, recipe, train
+from workbench import __main__, checkpoint, commands, loss, packing, recipe, train
 from workbench import model as models
 from workbench import run as runs
+from workbench.pace import Pace
 from workbench.recipe import Training
 
 STARTER = "recipes/pretrain/starter.yaml"
@@ -90,6 +91,19 @@ def test_killed_hard_a_loadable_checkpoint_remains(series, step):
     assert same(name, "starter")
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_z_loss_and_either_optimizer_go_on_to_the_same_bits(series, optimizer):
+    more = (f"train.optimizer={optimizer}", "train.z_loss=0.001", "train.steps=12")
+    commands.run(STARTER, f"name=whole-{optimizer}", *more, quiet=True)
+    process = start(f"parts-{optimizer}", *more)
+    wait_for_step(f"parts-{optimizer}", 9, process)
+    process.kill()
+    process.wait()
+    commands.resume(f"pretrain/parts-{optimizer}")
+    assert same(f"parts-{optimizer}", f"whole-{optimizer}")
+    assert losses(f"parts-{optimizer}") == losses(f"whole-{optimizer}")
+
+
 def test_the_middle_of_an_accumulated_step_is_no_special_place(series):
     more = ("train.accumulation=3", "train.batch=2", "train.steps=6", "train.checkpoint_every=2")
     commands.run(STARTER, "name=whole", *more, quiet=True)
@@ -122,15 +136,16 @@ def test_a_full_disk_ends_with_one_line_and_loses_nothing(series, monkeypatch, c
 
 
 def test_loss_that_is_not_finite_never_reaches_the_weights(series, monkeypatch):
-    real = train.F.cross_entropy
+    real = loss.linear_cross_entropy
     calls = iter(range(10**6))
 
     def sometimes(*words, **more):
-        loss = real(*words, **more)
-        return loss * math.nan if next(calls) == 3 and loss.dim() == 0 else loss
+        objective, nats = real(*words, **more)
+        return (objective * math.nan, nats) if next(calls) == 3 else (objective, nats)
 
-    monkeypatch.setattr(train.F, "cross_entropy", sometimes)
-    run = commands.run(STARTER, "name=nan", "train.steps=7", quiet=True)
+    monkeypatch.setattr(loss, "linear_cross_entropy", sometimes)
+    more = ("train.steps=7", "train.compile=never")  # so that nothing is timed before
+    run = commands.run(STARTER, "name=nan", *more, quiet=True)
     assert run.record["happened"]["skipped_steps"] == 1
     assert [row["step"] for row in run.metrics() if row["loss"] is None] == [4]
     assert all(bool(torch.isfinite(tensor).all()) for tensor in weights("nan").values())
@@ -138,9 +153,9 @@ def test_loss_that_is_not_finite_never_reaches_the_weights(series, monkeypatch):
 
 def test_too_many_such_steps_end_the_run_and_say_where(series, monkeypatch):
     monkeypatch.setattr(
-        train.F,
-        "cross_entropy",
-        lambda *words, **more: torch.full((), math.nan, requires_grad=True),
+        loss,
+        "linear_cross_entropy",
+        lambda *words, **more: (torch.full((), math.nan, requires_grad=True), torch.zeros(())),
     )
     with pytest.raises(RuntimeError, match="3 steps in a row had no finite loss"):
         commands.run(STARTER, "name=hopeless", "train.bad_steps=3", quiet=True)
@@ -172,19 +187,39 @@ def test_learning_rates(schedule):
 
 def test_norms_do_not_decay():
     model = models.build("nano", 300, 64, 0, 1)
-    decayed, plain = train.optimizer_for(model, Training()).param_groups
+    (optimizer,) = train.optimizers_for(model, Training())
+    decayed, plain = optimizer.param_groups
     assert {weight.dim() for weight in decayed["params"]} == {2}
     assert {weight.dim() for weight in plain["params"]} == {1}
     assert plain["weight_decay"] == 0
 
 
-def test_precision_is_measured_and_an_explicit_one_obeyed():
+def test_muon_takes_the_matrices_of_the_layers_and_nothing_else():
     model = models.build("nano", 300, 64, 0, 1)
-    assert train.choose_precision(model, Training(precision="bf16")) == ("bf16", {})
-    chosen, seconds = train.choose_precision(model, Training(batch=1, sequence=32))
-    assert chosen in ("fp32", "bf16")
-    assert set(seconds) == {"fp32", "bf16"} or torch.cuda.is_available()
-    assert all(weight.grad is None for weight in model.parameters())
+    muon, adamw = train.optimizers_for(model, Training(optimizer="muon", muon_rate=2.5))
+    (hidden,) = muon.param_groups
+    # Query, key, value, output, gate, up and down, in four layers.
+    assert len(hidden["params"]) == 7 * 4
+    assert hidden[train.TIMES] == 2.5
+    embedding, norms = adamw.param_groups
+    assert [weight.shape for weight in embedding["params"]] == [(300, 128)]
+    assert {weight.dim() for weight in norms["params"]} == {1}
+
+
+def test_muons_first_update_by_hand():
+    """One step from rest moves a matrix along U V', scaled to 0.2 sqrt(longer side) rates."""
+    weight = torch.nn.Parameter(torch.zeros(128, 64))
+    left = torch.linalg.qr(torch.randn(128, 64))[0]
+    weight.grad = left * torch.linspace(1, 2, 64)
+    model = models.build("nano", 300, 64, 0, 1)
+    model.model.layers[0].mlp.up_proj.weight = weight
+    muon, _ = train.optimizers_for(model, Training(optimizer="muon", learning_rate=0.01))
+    muon.step()
+    sizes = torch.linalg.svdvals(weight.detach()) / (0.01 * 0.2 * math.sqrt(128))
+    # Newton and Schulz end with singular values between 0.7 and 1.2, not at 1.
+    assert 0.6 < sizes.min() <= sizes.max() < 1.3
+    towards = -(weight.detach() * left).sum() / weight.detach().norm() / left.norm()
+    assert towards > 0.98
 
 
 def test_bf16_trains(series):
@@ -214,7 +249,7 @@ def test_a_model_comes_out_of_mixed_precision_as_it_went_in(series):
         recipe.parse("kind: inspect\nname: scratch\nwhy: a place to train in\n")
     )
     folder = scratch.path / "checkpoints"
-    train.train(scratch, model, pack, {"mlt_Latn": 1.0}, config, folder, "bf16")
+    train.train(scratch, model, pack, {"mlt_Latn": 1.0}, config, folder, Pace("bf16"))
     scratch.leave("stopped")
     with torch.inference_mode():
         after = model.eval()(input_ids=tokens).logits

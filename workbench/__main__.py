@@ -45,8 +45,24 @@ def _dispatch(options: argparse.Namespace) -> int:
             overrides = [word for word in options.recipes if "=" in word]
             if not files:
                 raise UserError("no recipe given; try recipes/pretrain/starter.yaml")
+            if options.cluster:
+                print(_job(options, files, overrides), end="")
+                return 0
+            if options.dry_run:
+                raise UserError("--dry-run prints the job of a cluster; name one with --cluster")
             for file in files:
                 commands.run(file, *overrides, fresh=options.fresh, workers=options.workers)
+        case "plan":
+            subject, *words = options.subject
+            print(
+                commands.plan(
+                    subject,
+                    *words,
+                    machine=options.machine,
+                    gpus=options.gpus,
+                    allocation=options.allocation,
+                )
+            )
         case "resume":
             commands.resume(options.run)
         case "stop":
@@ -71,6 +87,19 @@ def _dispatch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _job(options: argparse.Namespace, files: list[str], overrides: list[str]) -> str:
+    """Return the cluster's script; what is submitted, a person has looked at first."""
+    if len(files) > 1:
+        raise UserError(f"a job carries out one recipe, not {len(files)}")
+    script = commands.job(files[0], *overrides, cluster=options.cluster)
+    if not options.dry_run:
+        raise UserError(
+            "nothing is submitted from here; add --dry-run and '> job.sh', look the script over, "
+            "then: sbatch job.sh"
+        )
+    return script
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="workbench",
@@ -89,6 +118,28 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         help="processes of an inspection; by the amount of text where not given",
+    )
+    run.add_argument(
+        "--cluster", default="", metavar="NAME", help="the job for a file in recipes/cluster/"
+    )
+    run.add_argument("--dry-run", action="store_true", help="of --cluster: print the job's script")
+    plan = commands_.add_parser("plan", help="FLOPs, memory, time and energy of a training")
+    plan.add_argument(
+        "subject",
+        nargs="+",
+        metavar="RECIPE|SIZE|RUN|key=value",
+        help="what to plan, then settings such as tokens=10e12, mfu=0.45 or train.steps=50",
+    )
+    plan.add_argument("--machine", default="", metavar="NAME", help="such as lumi-g or h100")
+    plan.add_argument(
+        "--gpus", type=int, default=0, metavar="N", help="one node of the machine where not given"
+    )
+    plan.add_argument(
+        "--allocation",
+        type=float,
+        default=0.0,
+        metavar="GPU_HOURS",
+        help="as the machine bills them; tells what fits",
     )
     for name, purpose in (
         ("resume", "go on with an unfinished run"),

@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from workbench import bits, checkpoint, languages, packing, tokenizer, train
+from workbench import bits, checkpoint, languages, pace, packing, tokenizer, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -28,16 +28,13 @@ def make(run: runs.Run, recipe: AdaptRecipe) -> None:
     pack = packing.pack(run, recipe.data, text_tokenizer)
     if not pack.tags:
         raise UserError(f"{run.reference}: no language has training text")
-    precision = run.record["happened"].get("precision")
-    if precision is None:
-        precision, timings = train.choose_precision(base, recipe.train)
-        run.happened(precision=precision, precision_seconds=timings)
+    chosen = pace.settle(run, base, recipe.train)
     rows = []
     for number, tag in enumerate(pack.tags, start=1):
         done = run.path / ADAPTERS / tag / DONE
         if not done.exists():
             label = f"{tag} ({number}/{len(pack.tags)})"
-            base = _one(run, recipe, base, pack, tag, precision, label)
+            base = _one(run, recipe, base, pack, tag, chosen, label)
         rows.append(runs.read_json(done))
     run.result("languages", rows)
     run.happened(
@@ -66,7 +63,7 @@ def _one(
     base: PreTrainedModel,
     pack: packing.Pack,
     tag: str,
-    precision: str,
+    chosen: pace.Pace,
     label: str,
 ) -> PreTrainedModel:
     """Train one adapter, save it, and return the base as it was."""
@@ -84,7 +81,7 @@ def _one(
     # Whoever loads the adapter finds the base by what the recipe calls it, not by a local path.
     adapted.peft_config["default"].base_model_name_or_path = recipe.base
     work = run.path / WORK / tag
-    outcome = train.train(run, adapted, pack, {tag: 1.0}, recipe.train, work, precision, label)
+    outcome = train.train(run, adapted, pack, {tag: 1.0}, recipe.train, work, chosen, label)
     after = _validation(adapted, pack, tag, recipe)
     with runs.told_when_full(run.path):
         temporary = run.path / f".{tag}"

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from workbench.loss import IGNORED
 from workbench.packing import Shard
 
 # Logits are by far the largest tensor: 2**24 of them take 64 MB in float32.
 LOGITS_AT_ONCE = 2**24
-IGNORED = -100
 
 
 def of_documents(

@@ -9,6 +9,7 @@ import base64
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def save(
     folder: Path,
     step: int,
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     state: dict[str, Any],
     keep: int,
 ) -> Path:
@@ -43,7 +44,7 @@ def save(
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             write_model(model, temporary)
-            save_file(_optimizer_tensors(optimizer), temporary / TENSORS)
+            save_file(_optimizer_tensors(optimizers), temporary / TENSORS)
             runs.write_json(temporary / STATE, {"step": step, "random": _random_state(), **state})
             for file in temporary.rglob("*"):
                 if file.is_file():
@@ -84,9 +85,9 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def restore(
-    checkpoint: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    checkpoint: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Any]:
-    """Put a checkpoint's weights, optimizer and random states back in place; return its state.
+    """Put a checkpoint's weights, optimizers and random states back in place; return its state.
 
     Raises:
         UserError: the checkpoint belongs to a model of another shape.
@@ -94,7 +95,7 @@ def restore(
     state: dict[str, Any] = runs.read_json(checkpoint / STATE)
     try:
         _load_weights(checkpoint, model)
-        _load_optimizer(load_file(checkpoint / TENSORS), optimizer)
+        _load_optimizers(load_file(checkpoint / TENSORS), optimizers)
     except (RuntimeError, KeyError, SafetensorError) as fault:
         first = str(fault).splitlines()[0]
         raise UserError(f"{checkpoint} does not fit this model: {first}") from None
@@ -135,26 +136,35 @@ def _load_weights(checkpoint: Path, model: Any) -> None:
     model.tie_weights()
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
     return {
         f"{number}.{name}": value.detach().cpu().contiguous()
-        for number, parameter in enumerate(_parameters(optimizer))
-        for name, value in optimizer.state[parameter].items()
+        for number, (parameter, state) in enumerate(_states(optimizers))
+        for name, value in state.get(parameter, {}).items()
     }
 
 
-def _load_optimizer(tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
-    parameters = _parameters(optimizer)
+def _load_optimizers(
+    tensors: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]
+) -> None:
+    states = _states(optimizers)
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        parameter = parameters[int(number)]
+        if int(number) >= len(states):
+            raise KeyError(f"state of {int(number) + 1} parameters or more, {len(states)} trained")
+        parameter, state = states[int(number)]
         # The step count stays where torch keeps it; moments lie beside their parameter.
-        place = value if name == "step" else value.to(parameter.device)
-        optimizer.state[parameter][name] = place
+        state[parameter][name] = value if name == "step" else value.to(parameter.device)
 
 
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def _states(optimizers: Sequence[torch.optim.Optimizer]) -> list[tuple[torch.Tensor, Any]]:
+    """Return every parameter with the states in which its own is found; the order is its number."""
+    return [
+        (parameter, optimizer.state)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
 
 
 def _random_state() -> dict[str, Any]:

@@ -108,6 +108,56 @@ def stop(reference: str | Path) -> None:
     runs.request_stop(runs.find(reference))
 
 
+def job(recipe_file: str | Path, *words: str, cluster: str) -> str:
+    """Return the Slurm script that carries a recipe out on a cluster; nothing is submitted.
+
+    Args:
+        recipe_file: path of the YAML, from here or from the project's folder.
+        words: settings such as ``train.steps=50``, and of the cluster, ``cluster.nodes=16``.
+        cluster: a file in ``recipes/cluster/``, without its ending.
+
+    Raises:
+        UserError: the recipe or the cluster's file is not right.
+    """
+    from workbench import cluster as clusters
+
+    own, settings = clusters.split(words)
+    return clusters.script(clusters.load(cluster, own), _recipe_path(recipe_file), settings)
+
+
+def plan(
+    subject: str | Path,
+    *words: str,
+    machine: str = "",
+    gpus: int = 0,
+    allocation: float = 0.0,
+) -> str:
+    """Return what a training takes, as text: FLOPs, memory, time, energy, duties.
+
+    Args:
+        subject: a pretraining recipe, a size such as ``base``, or a finished run, which is then
+            held against its own plan.
+        words: what to assume, such as ``tokens=10e12`` or ``mfu=0.45``, and a recipe's settings.
+        machine: a name in the table of machines; empty plans no time and no energy.
+        gpus: accelerators; 0 takes one node.
+        allocation: GPU-hours as the machine bills them; adds what fits them.
+
+    Raises:
+        UserError: there is no such size, recipe, run or machine.
+    """
+    from workbench import plan as plans
+
+    if (runs.root() / subject / runs.RECIPE).exists():
+        if words or machine or gpus or allocation:
+            raise UserError(f"{subject} is a run; its plan is that of its record, without settings")
+        found = runs.find(subject)
+        made = plans.of_run(found)
+        return f"{plans.table(made)}\n\n{plans.comparison(made, found)}"
+    assumed, settings = plans.split(words)
+    here = _recipe_path(subject) if str(subject).endswith((".yaml", ".yml")) else subject
+    return plans.table(plans.make(here, assumed, machine, gpus, settings), allocation)
+
+
 def list_runs() -> str:
     """Return a table of all runs."""
     rows = [

@@ -17,6 +17,7 @@ from workbench.errors import UserError
 from workbench.recipe import InspectRecipe
 
 FOLDER = "documents"
+OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon for the layers' matrices and AdamW for the rest"}
 NOTICE = (
     "Drafted from the records of a run. The fields follow public forms under Regulation (EU) "
     "2024/1689; their wording is not the official one. A person checks every line against the "
@@ -150,7 +151,8 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
             "Training",
             "design",
             f"{wanted['train']['steps']} steps of {wanted['train']['batch']} sequences of "
-            f"{wanted['train']['sequence']} tokens, AdamW, schedule {wanted['train']['schedule']}, "
+            f"{wanted['train']['sequence']} tokens, {OPTIMIZERS[wanted['train']['optimizer']]}, "
+            f"schedule {wanted['train']['schedule']}, "
             f"peak rate {wanted['train']['learning_rate']:g}, {happened['precision']}",
             "asked.recipe.train",
         ),

@@ -6,7 +6,6 @@ Dense decoders of the Qwen3 architecture from ``transformers``: whatever is writ
 
 import math
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from workbench import run as runs
 from workbench.errors import UserError, nearest
+from workbench.family import SIZES
 
 # A progress line of our own says what is going on; the library's bars would break it up.
 disable_progress_bar()
@@ -23,35 +23,11 @@ disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated")
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The dimensions of one size of the family."""
-
-    width: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    feed_forward: int
-    head_width: int = 64
-
-
-SIZES = {
-    "nano": Shape(128, 4, 4, 2, 384, 32),
-    "micro": Shape(256, 4, 4, 2, 768),
-    "mini": Shape(384, 6, 6, 3, 1152),
-    "small": Shape(512, 12, 8, 4, 1536),
-    "base": Shape(768, 12, 12, 4, 2304),
-    "medium": Shape(1024, 24, 16, 8, 2816),
-    "large": Shape(2048, 24, 16, 8, 6144, 128),
-    "prelude-9b": Shape(4096, 36, 32, 8, 12288, 128),
-}
-
-
 def build(size: str, vocabulary: int, sequence: int, end_token: int, seed: int) -> Qwen3ForCausalLM:
     """Make an untrained model.
 
     Args:
-        size: a key of ``SIZES``.
+        size: a key of :data:`workbench.family.SIZES`.
         vocabulary: number of tokens.
         sequence: longest context in tokens that the configuration states.
         end_token: id of the token between documents, which also begins and pads.
@@ -69,7 +45,7 @@ def build(size: str, vocabulary: int, sequence: int, end_token: int, seed: int) 
         max_position_embeddings=max(sequence, 1024),
         # Narrow models need wider first weights than the usual 0.02 (arXiv 1910.05895).
         initializer_range=math.sqrt(2 / (5 * shape.width)),
-        tie_word_embeddings=True,
+        tie_word_embeddings=shape.tied,
         bos_token_id=end_token,
         eos_token_id=end_token,
         pad_token_id=end_token,

@@ -11,6 +11,7 @@ from workbench import (
     fairness,
     languages,
     mixing,
+    pace,
     packing,
     parallel,
     tokenizer,
@@ -39,15 +40,12 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         pack.facts["end_token"],
         recipe.train.seed,
     )
-    precision = run.record["happened"].get("precision")
-    if precision is None:
-        precision, timings = train.choose_precision(model, recipe.train)
-        run.happened(precision=precision, precision_seconds=timings)
+    chosen = pace.settle(run, model, recipe.train)
     run.happened(
         parameters=models.parameters(model),
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
     )
-    outcome = train.train(run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, precision)
+    outcome = train.train(run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, chosen)
     with runs.told_when_full(run.path):
         temporary = run.path / ".model"
         shutil.rmtree(temporary, ignore_errors=True)

@@ -222,12 +222,23 @@ class Training:
     """The rate at the end, as a share of ``learning_rate``."""
     weight_decay: float = 0.1
     """On matrices; norms and biases are never decayed."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW for everything, or Muon for the matrices of the layers and AdamW for the rest."""
+    muon_rate: float = 1.0
+    """Muon's rate as a multiple of ``learning_rate``.
+
+    Its updates have the size of AdamW's (arXiv 2502.16982), so that one rate can serve both.
+    """
     beta1: float = 0.9
     beta2: float = 0.95
     clip: float = 1.0
     """Gradients are scaled down to this norm."""
+    z_loss: float = 0.0
+    """Weight of the squared log-normaliser in the loss; PaLM took 1e-4 (arXiv 2204.02311)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto`` times both on this machine and records which it took."""
+    compile: Literal["auto", "always", "never"] = "auto"
+    """``auto`` compiles where a compiler is, the run is long, and a compiled step is faster."""
     validate_every: int = 50
     """Steps between two measures of validation bits per byte."""
     validation_documents: int = 16
@@ -258,9 +269,10 @@ class Training:
             self.keep_checkpoints >= 2,
             f"keep_checkpoints must be at least 2, it is {self.keep_checkpoints}",
         )
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "muon_rate", "clip"):
             value = getattr(self, name)
             _require(value > 0, f"{name} must be positive, it is {value}")
+        _require(self.z_loss >= 0, f"z_loss must not be negative, it is {self.z_loss}")
         for name in ("decay", "final_rate", "beta1", "beta2"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"{name} must be from 0 to 1, it is {value}")
@@ -617,6 +629,25 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse(text: str, overrides: Sequence[str] = (), origin: str = "recipe") -> Recipe:
     """Build a recipe from YAML ``text``; ``origin`` is what messages call it."""
+    form = "a recipe is a mapping that begins with 'kind: ...'"
+    content, lines = _read(text, overrides, origin, form)
+    return from_dict(content, lines, origin)
+
+
+def settings(cls: type[Any], text: str, overrides: Sequence[str], origin: str) -> Any:
+    """Build any dataclass of settings from YAML ``text``, as strictly as a recipe.
+
+    Raises:
+        UserError: as :func:`load` does.
+    """
+    content, lines = _read(text, overrides, origin, "it is a mapping of settings")
+    return _build(cls, content, "", lines, origin)
+
+
+def _read(
+    text: str, overrides: Sequence[str], origin: str, form: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return YAML's mapping with the overrides set in it, and where each dotted key was said."""
     try:
         node = yaml.compose(text, Loader=_StrictLoader)
         content = yaml.load(text, Loader=_StrictLoader)
@@ -624,11 +655,11 @@ def parse(text: str, overrides: Sequence[str] = (), origin: str = "recipe") -> R
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise UserError(f"{origin}:{line}: not YAML: {fault.problem}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{origin}: a recipe is a mapping that begins with 'kind: ...'")
+        raise UserError(f"{origin}: {form}")
     lines = dict(_lines(node))
     for override in overrides:
         _override(content, lines, override)
-    return from_dict(content, lines, origin)
+    return content, lines
 
 
 def from_dict(

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from workbench import bits, checkpoint
+from workbench import bits, checkpoint, loss, pace
 from workbench import model as models
 from workbench import run as runs
+from workbench.pace import Pace
 from workbench.packing import Pack, Sequences
 from workbench.recipe import Training
 
-# bf16 must win by more than a timing's noise before it is taken.
-BF16_GAIN = 1.1
+# By how much a parameter group's rate differs from the schedule's.
+TIMES = "times"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Outcome:
     flops: float
     skipped_steps: int
     precision: str
+    loss_in_chunks: bool
+    """Whether the logits of all tokens were never held at once."""
     bits_per_byte: dict[str, float]
     """Validation bits per byte by language after the last step."""
     epochs: dict[str, float]
@@ -67,7 +69,7 @@ def train(
     shares: dict[str, float],
     config: Training,
     checkpoints: Path,
-    precision: str,
+    pace_: Pace,
     label: str = "",
 ) -> Outcome:
     """Train the parameters of ``model`` that require gradients, from the last whole checkpoint.
@@ -79,54 +81,48 @@ def train(
         shares: each language's share of the sequences.
         config: steps, rates, batch and the like.
         checkpoints: folder of this loop's checkpoints.
-        precision: ``fp32`` or ``bf16``, from :func:`choose_precision`.
+        pace_: precision and compilation, from :func:`pace.settle`.
         label: what metrics call this loop, where a run has several.
 
     Raises:
         Stopped: a signal or the stop button came; a checkpoint of that step was written.
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
-    loop = _Loop(run, model, pack, shares, config, checkpoints, precision, label)
-    try:
-        with runs.StopSignal(run) as stop:
+    loop = _Loop(run, model, pack, shares, config, checkpoints, pace_, label)
+    with runs.StopSignal(run) as stop:
+        if not pace_.compiled:
             return loop.go(stop)
-    finally:
-        # Mixed precision wraps the model's forward pass; whoever goes on with it wants its own.
-        loop.accelerator.unwrap_model(loop.model, keep_fp32_wrapper=False)
+        try:
+            with pace.compiled_blocks(model):
+                return loop.go(stop)
+        finally:
+            # Torch keeps few compiled forms of one function; the next loop has a model of its own.
+            torch.compiler.reset()
 
 
-def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dict[str, float]]:
-    """Return ``fp32`` or ``bf16``, and the seconds a step took in each where both were timed.
+def optimizers_for(model: torch.nn.Module, config: Training) -> list[torch.optim.Optimizer]:
+    """Return fused AdamW (arXiv 1711.05101) over what is to be trained, and Muon where asked.
 
-    ``auto`` takes bf16 on GPUs that have it; on a CPU it times both, because only some processors
-    multiply bf16 in hardware.
-    """
-    if config.precision != "auto":
-        return config.precision, {}
-    if torch.cuda.is_available():
-        return ("bf16" if torch.cuda.is_bf16_supported() else "fp32"), {}
-    rows, length = min(config.batch, 4), min(config.sequence, 256)
-    tokens = torch.zeros(rows, length, dtype=torch.long)
-    seconds = {}
-    for name in ("fp32", "bf16"):
-        timed = []
-        for _ in range(4):
-            began = time.perf_counter()
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=name == "bf16"):
-                logits = model(input_ids=tokens, use_cache=False).logits
-            logits.float().mean().backward()
-            timed.append(time.perf_counter() - began)
-        seconds[name] = min(timed[1:])
-    model.zero_grad(set_to_none=True)
-    return ("bf16" if seconds["fp32"] > BF16_GAIN * seconds["bf16"] else "fp32"), seconds
-
-
-def optimizer_for(model: torch.nn.Module, config: Training) -> torch.optim.Optimizer:
-    """Return fused AdamW (arXiv 1711.05101) over what is to be trained.
-
-    Matrices decay; norms, which have one dimension, do not.
+    Matrices decay; norms, which have one dimension, do not. Muon (Keller Jordan, 2024) takes the
+    matrices of the layers, never embedding and output, and scales its updates to the size of
+    AdamW's (arXiv 2502.16982, section 2.2).
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizers: list[torch.optim.Optimizer] = []
+    if config.optimizer == "muon":
+        within = {id(weight) for block in loss.blocks(model) for weight in block.parameters()}
+        hidden = [weight for weight in trained if weight.dim() == 2 and id(weight) in within]
+        if hidden:
+            optimizers.append(
+                torch.optim.Muon(
+                    [{"params": hidden, TIMES: config.muon_rate}],
+                    lr=config.learning_rate,
+                    weight_decay=config.weight_decay,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )
+            moved = {id(weight) for weight in hidden}
+            trained = [weight for weight in trained if id(weight) not in moved]
     groups = [
         {
             "params": [weight for weight in trained if weight.dim() >= 2],
@@ -134,12 +130,16 @@ def optimizer_for(model: torch.nn.Module, config: Training) -> torch.optim.Optim
         },
         {"params": [weight for weight in trained if weight.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        fused=True,
-    )
+    if trained:
+        optimizers.append(
+            torch.optim.AdamW(
+                [group for group in groups if group["params"]],
+                lr=config.learning_rate,
+                betas=(config.beta1, config.beta2),
+                fused=True,
+            )
+        )
+    return optimizers
 
 
 class _Loop:
@@ -153,24 +153,29 @@ class _Loop:
         shares: dict[str, float],
         config: Training,
         checkpoints: Path,
-        precision: str,
+        pace_: Pace,
         label: str,
     ) -> None:
         self.run, self.pack, self.config, self.label = run, pack, config, label
         self.checkpoints = checkpoints
-        self.precision = precision
+        self.pace = pace_
         # Accelerate keeps the first precision of a process for good unless told otherwise.
         AcceleratorState._reset_state(reset_partial_state=False)
-        self.accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        self.accelerator = Accelerator(
+            mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
+        )
         self.sequences = Sequences(pack, shares, config.sequence, config.seed)
         self.step = 0
         self.tokens = 0
         self.skipped = 0
         self.flops_per_token = models.flops_per_token(model, config.sequence)
         torch.manual_seed(config.seed)
-        raw = optimizer_for(model, config)
-        self.plain_model, self.plain_optimizer = model, raw
-        self.model, self.optimizer = self.accelerator.prepare(model, raw)
+        objective = loss.NextToken(model, config.z_loss, pace_.compiled)
+        self.in_chunks = objective.in_chunks
+        # The model inside stays as it is: only what gives the loss is wrapped.
+        self.plain_model = model
+        self.model = self.accelerator.prepare(objective)
+        self.optimizers = optimizers_for(model, config)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -181,7 +186,7 @@ class _Loop:
             if not self.label:
                 self.run.rewind_metrics(0)
             return
-        state = checkpoint.restore(found, self.plain_model, self.plain_optimizer)
+        state = checkpoint.restore(found, self.plain_model, self.optimizers)
         self.step, self.tokens = state["step"], state["tokens"]
         self.skipped = state["skipped"]
         self.sequences.restore(state["drawn"])
@@ -201,8 +206,8 @@ class _Loop:
         validating = 0.0
         while self.step < self.config.steps:
             rate = learning_rate(self.config, self.step)
-            loss, norm = self._optimize(rate)
-            finite = math.isfinite(loss) and math.isfinite(norm)
+            nats, norm = self._optimize(rate)
+            finite = math.isfinite(nats) and math.isfinite(norm)
             bad_in_a_row = 0 if finite else bad_in_a_row + 1
             self.skipped += not finite
             if bad_in_a_row >= self.config.bad_steps:
@@ -212,7 +217,7 @@ class _Loop:
             speed = (self.tokens - first_tokens) / training
             row: dict[str, Any] = {
                 "step": self.step,
-                "loss": loss if finite else None,
+                "loss": nats if finite else None,
                 "learning_rate": rate,
                 "gradient_norm": norm if finite else None,
                 "tokens": self.tokens,
@@ -246,20 +251,23 @@ class _Loop:
             self.tokens,
             self.tokens * self.flops_per_token,
             self.skipped,
-            self.precision,
+            self.pace.precision,
+            self.in_chunks,
             measured,
             self.sequences.epochs(),
         )
 
     def _optimize(self, rate: float) -> tuple[float, float]:
-        """Take one step; return loss in nats a token and gradient norm.
+        """Take one step; return cross-entropy in nats a token and gradient norm.
 
-        A step whose loss or gradient is not finite leaves weights and moments as they were.
+        A step whose loss or gradient is not finite leaves weights and moments as they were, and
+        gives no cross-entropy.
         """
         config = self.config
-        for group in self.plain_optimizer.param_groups:
-            group["lr"] = rate
-        total = torch.zeros((), device=self.accelerator.device)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get(TIMES, 1.0)
+        total = torch.zeros(2, device=self.accelerator.device)
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         for part in range(config.accumulation):
             # Every process draws the same sequences and takes its own slice of them.
@@ -268,19 +276,20 @@ class _Loop:
             tokens = own.to(self.accelerator.device)  # (batch, sequence + 1)
             waits = part < config.accumulation - 1
             with self.accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
-                with self.accelerator.autocast():
-                    logits = self.model(input_ids=tokens[:, :-1], use_cache=False).logits
-                loss = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
-                self.accelerator.backward(loss / config.accumulation)
-            total += loss.detach() / config.accumulation
+                objective, nats = self.model(tokens)
+                self.accelerator.backward(objective / config.accumulation)
+            total += torch.stack((nats, objective.detach())) / config.accumulation
             self.tokens += config.batch * ranks * config.sequence
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
         total = self.accelerator.reduce(total, reduction="mean")
-        loss_value, norm_value = float(total), float(norm)
-        if math.isfinite(loss_value) and math.isfinite(norm_value):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return loss_value, norm_value
+        nats_seen, minimised = total.tolist()
+        norm_seen = float(norm)
+        finite = math.isfinite(minimised) and math.isfinite(norm_seen)
+        for optimizer in self.optimizers:
+            if finite:
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return (nats_seen if finite else math.nan), norm_seen
 
     def _validate(self) -> dict[str, float]:
         """Return validation bits per byte by language; a language without such text is left out."""
@@ -289,14 +298,15 @@ class _Loop:
             shard = self.pack.shard(tag, "validation")
             if not len(shard.ends):
                 continue
-            measured = bits.of_documents(
-                self.plain_model,
-                shard,
-                self.pack.facts["end_token"],
-                self.config.sequence,
-                self.config.validation_documents,
-                self.accelerator.autocast(),
-            )
+            with pace.plainly(self.pace):
+                measured = bits.of_documents(
+                    self.plain_model,
+                    shard,
+                    self.pack.facts["end_token"],
+                    self.config.sequence,
+                    self.config.validation_documents,
+                    self.accelerator.autocast(),
+                )
             result[tag] = bits.per_byte(*measured)
         return result
 
@@ -308,13 +318,13 @@ class _Loop:
             self.checkpoints,
             self.step,
             self.plain_model,
-            self.plain_optimizer,
+            self.optimizers,
             {
                 "tokens": self.tokens,
                 "skipped": self.skipped,
                 "drawn": self.sequences.state(),
                 "metrics_size": self.run.metrics_size(),
-                "precision": self.precision,
+                "precision": self.pace.precision,
             },
             self.config.keep_checkpoints,
         )
@@ -333,11 +343,11 @@ class _Loop:
         return float(left * per_step * self.accelerator.num_processes)
 
     def _line(self, row: dict[str, Any], measured: dict[str, float]) -> str:
-        loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
+        nats = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
         validation = f", {_mean(measured):.3f} bits per byte" if measured else ""
         minutes, seconds = divmod(round(row["seconds_to_go"]), 60)
         return (
-            f"step {self.step}/{self.config.steps}, loss {loss}{validation}, "
+            f"step {self.step}/{self.config.steps}, loss {nats}{validation}, "
             f"{row['tokens_per_second']:,.0f} tokens/s, {minutes}:{seconds:02d} to go"
         )
 

@@ -1,0 +1,208 @@
+"""The training loss, which never holds the logits of all tokens at once.
+
+Logits are by far the largest tensor of a small model: one number for each token and each entry of
+the vocabulary. Here they are made for some hundred tokens at a time, and their gradient is taken
+on the spot, in the forward pass, where it is known in closed form; nothing of them is kept for the
+backward pass and nothing is computed twice. The price is that the backward pass runs once only.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+IGNORED = -100
+# Logits made at a time. On a CPU 16 MB of them in float32 were fastest of 8 to 64 MB; a GPU wants
+# matrices large enough to fill it.
+AT_ONCE_CPU, AT_ONCE_GPU = 2**22, 2**27
+
+_Chunk = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+class NextToken(torch.nn.Module):
+    """A causal language model whose forward pass gives the loss of predicting each next token.
+
+    Args:
+        model: of ``transformers``, or such a one with a PEFT adapter around it.
+        z_loss: weight of the squared log of the softmax's normaliser (PaLM, arXiv 2204.02311).
+        compiled: compile what is done to each chunk of logits.
+    """
+
+    def __init__(self, model: Any, z_loss: float = 0.0, compiled: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.in_chunks = _is_linear_at_the_end(model)
+        self._z_loss, self._compiled = z_loss, compiled
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is to be minimised, and the cross-entropy in nats a token.
+
+        The two differ by the z-loss; only the first has a gradient.
+
+        Args:
+            tokens: ids of shape ``(batch, sequence + 1)``.
+        """
+        inputs, targets = tokens[:, :-1], tokens[:, 1:].flatten()
+        if self.in_chunks:
+            backbone, head = _parts(self.model)
+            hidden = backbone(input_ids=inputs, use_cache=False).last_hidden_state
+            return linear_cross_entropy(
+                hidden.flatten(0, 1), head.weight, targets, self._z_loss, self._compiled
+            )
+        logits = self.model(input_ids=inputs, use_cache=False).logits.float().flatten(0, 1)
+        nats = F.cross_entropy(logits, targets, ignore_index=IGNORED)
+        normalisers = logits.logsumexp(dim=1)[targets != IGNORED]
+        return nats + self._z_loss * normalisers.square().mean(), nats.detach()
+
+
+def linear_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    z_loss: float = 0.0,
+    compiled: bool = False,
+    at_once: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean cross-entropy of ``hidden @ weight.T`` plus z-loss, and without it.
+
+    Under autocast the matrices are multiplied in its precision, as a linear layer's are; the
+    softmax and the sum over chunks of ``weight``'s gradient are in float32.
+
+    Args:
+        hidden: last hidden states, shape ``(tokens, width)``.
+        weight: output matrix, shape ``(vocabulary, width)``; may be the embedding's.
+        targets: ids of shape ``(tokens,)``; where one is ``IGNORED`` the token does not count.
+        z_loss: weight of the mean squared log-normaliser.
+        compiled: compile what is done to each chunk of logits.
+        at_once: logits of a chunk; by default what suits the device.
+    """
+    device = hidden.device.type
+    if at_once is None:
+        at_once = AT_ONCE_CPU if device == "cpu" else AT_ONCE_GPU
+    # Chunks of one size, so that a compiled one fits all but the last.
+    chunks = max(1, -(-hidden.shape[0] * weight.shape[0] // at_once))
+    rows = max(1, -(-hidden.shape[0] // chunks))
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
+    chunk = _compiled_chunk() if compiled else _chunk
+    objective, nats = _InChunks.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, targets, z_loss, rows, dtype, chunk
+    )
+    return objective, nats
+
+
+class _InChunks(torch.autograd.Function):
+    """Cross-entropy behind a linear layer; the gradient is made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        z_loss: float,
+        rows: int,
+        dtype: torch.dtype,
+        chunk: _Chunk,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        hidden_gradient = torch.empty_like(hidden) if wants_hidden else None  # (tokens, width)
+        weight_gradient = torch.zeros_like(weight) if wants_weight else None  # (vocabulary, width)
+        nats = torch.zeros((), device=hidden.device)
+        squares = torch.zeros((), device=hidden.device)
+        share = 1 / (targets != IGNORED).sum()
+        with torch.autocast(hidden.device.type, enabled=False):
+            matrix = weight.to(dtype)
+            for start in range(0, hidden.shape[0], rows):
+                part = hidden[start : start + rows].to(dtype)  # (rows, width)
+                some_nats, some_squares, gradient = chunk(
+                    part, matrix, targets[start : start + rows], share, z_loss
+                )
+                nats += some_nats
+                squares += some_squares
+                if hidden_gradient is not None:
+                    hidden_gradient[start : start + rows] = gradient @ matrix
+                if weight_gradient is not None:
+                    weight_gradient += gradient.T @ part
+        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.mark_non_differentiable(nats)
+        return nats + z_loss * squares, nats
+
+    @staticmethod
+    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        # In place, because the weight's gradient is large; torch refuses a second backward pass.
+        scaled = [None if one is None else one.mul_(outer[0]) for one in ctx.saved_tensors]
+        return scaled[0], scaled[1], None, None, None, None, None
+
+
+def _chunk(
+    hidden: torch.Tensor,
+    matrix: torch.Tensor,
+    targets: torch.Tensor,
+    share: torch.Tensor,
+    z_loss: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return one chunk's share of cross-entropy and z-loss, and the gradient at its logits.
+
+    Returns:
+        Two numbers, and a tensor of shape ``(rows, vocabulary)`` in the precision of ``matrix``.
+    """
+    logits = (hidden @ matrix.T).float()
+    normalisers = logits.logsumexp(dim=1)  # (rows,)
+    shares = torch.where(targets == IGNORED, 0.0, share)  # (rows,)
+    # An ignored target names no column; any will do, since its share is 0.
+    columns = targets.clamp(min=0).unsqueeze(1)
+    picked = logits.gather(1, columns).squeeze(1)
+    probabilities = (logits - normalisers.unsqueeze(1)).exp()
+    gradient = probabilities * (1 + 2 * z_loss * normalisers).unsqueeze(1)
+    hit = torch.arange(matrix.shape[0], device=matrix.device) == columns
+    gradient = (gradient - hit.float()) * shares.unsqueeze(1)
+    nats = ((normalisers - picked) * shares).sum()
+    return nats, (normalisers.square() * shares).sum(), gradient.to(matrix.dtype)
+
+
+@functools.cache
+def _compiled_chunk() -> _Chunk:
+    compiled: _Chunk = torch.compile(_chunk, dynamic=False)
+    return compiled
+
+
+def blocks(model: Any) -> list[torch.nn.Module]:
+    """Return the layers that a model repeats, as ``transformers`` names them."""
+    names = set(_causal(model)._no_split_modules or ())
+    return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def _causal(model: Any) -> Any:
+    """Return the causal language model inside an adapter, or the model itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def _parts(model: Any) -> tuple[Any, Any]:
+    """Return what gives the last hidden states, and what makes logits of them."""
+    causal = _causal(model)
+    return causal.base_model, causal.get_output_embeddings()
+
+
+def _is_linear_at_the_end(model: Any) -> bool:
+    """Return whether logits are the last hidden states times a matrix, and nothing else.
+
+    Some models scale or cap their logits, and an adapter may sit on the output matrix: four tokens
+    through both ways tell.
+    """
+    backbone, head = _parts(model)
+    if not isinstance(head, torch.nn.Linear) or head.bias is not None:
+        return False
+    tokens = torch.arange(4, device=head.weight.device).unsqueeze(0)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            whole = model(input_ids=tokens, use_cache=False).logits
+            hidden = backbone(input_ids=tokens, use_cache=False).last_hidden_state
+            split = F.linear(hidden, head.weight)
+    finally:
+        model.train(was_training)
+    return whole.shape == split.shape and torch.allclose(whole, split, rtol=1e-4, atol=1e-5)
