@@ -104,7 +104,6 @@ def test_mixing_is_undone():
 
 
 def test_with_equal_permutations_datasketch_finds_the_same_pairs(text):
-    pytest.importorskip("datasketch", reason="the peer of this comparison is not installed")
     found = near_duplicates.compare(text)
     same = found["same_permutations"]
     assert same["by_both"] >= 9

@@ -243,6 +243,7 @@ def confusion(run: runs.Run) -> Any:
                 axes.plot(ends, [down + 0.92] * 2, color=drawing.INK, linewidth=1)
     axes.tick_params(labelsize=size + 1, length=0)
     axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="detected", ylabel="declared")
     axes.set_title(
         "Declared and detected language, in % of the declared one's documents\n"

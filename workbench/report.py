@@ -170,12 +170,12 @@ def _letters(facts: _Facts) -> str:
     mixed = [row for row in facts.rows if row["mixed_script_words"]]
     odd = [row for row in facts.run.read_result("characters") if row["odd"]]
     said = (
-        f"{_count(facts.total('mixed_script_words'), 'word')} in "
-        f"{_count(len(mixed), 'language')} mix letters of two scripts: mostly look-alikes, such as "
-        "a Latin i in a Ukrainian word, which no reader sees and every tokenizer does. "
-        f"{_count(facts.total('not_nfc'), 'document')} not in Unicode Normalization Form C, "
-        f"{_count(sum(row['count'] for row in odd), 'character')} that no text should have, "
-        f"{_count(facts.total('mojibake'), 'trace')} of a wrong encoding."
+        f"Words with letters of two scripts: {facts.total('mixed_script_words'):,}, in "
+        f"{_count(len(mixed), 'language')}. Many are look-alikes, such as a Latin i in a Ukrainian "
+        "word, which no reader sees and every tokenizer does. Documents not in Unicode "
+        f"Normalization Form C: {facts.total('not_nfc'):,}; characters that no text should have: "
+        f"{sum(row['count'] for row in odd):,}; traces of a wrong encoding: "
+        f"{facts.total('mojibake'):,}."
     )
     body = render.paragraph(said) + facts.picture(
         "letters",
@@ -212,9 +212,9 @@ def _detection(facts: _Facts) -> str:
         ", ".join(sorted(map(identify.name, group))) for group in map(sorted, identify.LOOK_ALIKES)
     )
     said = (
-        f"{_count(sum(row['documents'] for row in against), 'document')} taken for another "
-        f"language than the declared one. Not counted are languages that the detector cannot tell "
-        f"apart: {groups}."
+        "Documents taken for another language than the declared one: "
+        f"{sum(row['documents'] for row in against):,}. Not counted are languages that the "
+        f"detector cannot tell apart: {groups}."
     )
     unknown = facts.happened["unknown_to_detector"]
     if unknown:
@@ -354,9 +354,10 @@ def _private(facts: _Facts) -> str:
         by_kind[row["kind"]] += row["findings"]
     counts = ", ".join(f"{kind} {count:,}" for kind, count in by_kind.items())
     body = render.paragraph(
-        f"{_count(facts.total('documents_with_personal_data'), 'document')} that seem to hold "
-        f"personal data. Findings by kind: {counts}. Bank and card numbers are found by their "
-        "check digits; names and addresses of people are not looked for."
+        "Documents that seem to hold personal data: "
+        f"{facts.total('documents_with_personal_data'):,}. Findings by kind: {counts}. Bank and "
+        "card numbers are found by their check digits; names and addresses of people are not "
+        "looked for."
     ) + facts.picture(
         "personal",
         "A heat map with the number of documents of every 10,000 with personal data, by kind.",
@@ -389,9 +390,9 @@ def _contamination(facts: _Facts) -> str:
         if row["contaminated_documents"]
     ]
     body = render.paragraph(
-        f"{_count(facts.total('contaminated_documents'), 'document')} that share {wanted.words} "
-        "words in a row with text that models are evaluated on. A model that has read its "
-        "examination paper passes it. Evaluation sets: " + ", ".join(wanted.sources) + "."
+        f"Documents that share {wanted.words} words in a row with text that models are evaluated "
+        f"on: {facts.total('contaminated_documents'):,}. A model that has read its examination "
+        f"paper passes it. Evaluation sets: {', '.join(wanted.sources)}."
     )
     if rows:
         header = ("language", "documents")

@@ -313,7 +313,7 @@ def _told(found: Found, search: str, number: int) -> str:
     """Say how many documents answer, and which one is shown."""
     told = f"{found.total:,} documents" if found.total != 1 else "1 document"
     if search.strip():
-        told += f" with {search.strip()!r}"
+        told += f" with “{search.strip()}”"
     if found.samples:
         sample = found.samples[number - 1].masked()
         told = f"Document {number:,} of {told}"
