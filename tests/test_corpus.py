@@ -310,7 +310,9 @@ def test_a_bad_document_of_a_data_set_is_told_by_its_file(tmp_path):
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     documents, faults = read(tmp_path, languages=["mt"])
     assert len(documents) == 59
-    assert faults.first == [f"{path}:4: empty text"]
+    assert len(faults.first) == 1
+    # Named from the project's folder where that is near, which depends on the tests run before.
+    assert faults.first[0].endswith(f"data/mlt_Latn/train/{path.name}:4: empty text")
 
 
 def test_evaluation_sets_give_every_text_however_deep(tmp_path):

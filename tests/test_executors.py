@@ -54,6 +54,20 @@ def test_results_come_from_every_task(run, count):
         assert list(executors.each(run, pool, doubled, [])) == []
 
 
+def environment(name):
+    return os.environ.get(name)
+
+
+def test_each_process_computes_with_one_thread(run, monkeypatch):
+    """Unless somebody has settled it; and what this process starts later is not told so."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"]
+    with executors.pool(2) as pool:
+        assert sorted(executors.each(run, pool, environment, names)) == ["1", "3"]
+    assert [environment(name) for name in names] == ["3", None]
+
+
 def test_a_stop_reaches_work_that_has_begun(run):
     began = time.monotonic()
     threading.Timer(0.3, runs.request_stop, [run]).start()

@@ -216,8 +216,13 @@ def test_the_same_with_threads(text, baseline, cut, empty_runs):
 
 
 def test_the_same_on_a_dask_cluster(text, baseline, cut, empty_runs, tmp_path):
+    import dask
     from distributed import Client, LocalCluster
 
+    # Its nannies set the number of threads in this process's environment for good, and so for
+    # every process that a later test starts: another number of threads gives other bits.
+    before = dict(os.environ)
+    alone = dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
     cluster = LocalCluster(
         n_workers=2,
         threads_per_worker=1,
@@ -225,10 +230,13 @@ def test_the_same_on_a_dask_cluster(text, baseline, cut, empty_runs, tmp_path):
         dashboard_address=None,
         local_directory=str(tmp_path),
     )
-    with cluster, Client(cluster) as client:
+    with alone, cluster, Client(cluster) as client:
         made = inspect(wanted(text, "same"), executor=client.get_executor())
         assert len(client.scheduler_info()["workers"]) == 2
     assert results(made) == results(baseline)
+    assert {name for name in os.environ if "THREADS" in name} == {
+        name for name in before if "THREADS" in name
+    }
 
 
 def test_what_is_already_there_is_reused(baseline, text, monkeypatch):

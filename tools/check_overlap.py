@@ -17,7 +17,7 @@ from pathlib import Path
 
 import regex
 
-from workbench import corpus, languages, passages
+from workbench import corpus, languages, passages, rows
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Data
@@ -77,7 +77,7 @@ def files_in(places: Iterable[Path]) -> list[Path]:
         if place.is_dir():
             below = [file for file in sorted(place.rglob("*")) if _is_text(file)]
             if not below:
-                raise UserError(f"{place}: no file in it ends in {', '.join(corpus.FORMATS)}")
+                raise UserError(f"{place}: no file in it ends in {', '.join(rows.FORMATS)}")
             found += below
         else:
             found.append(place)
@@ -85,10 +85,7 @@ def files_in(places: Iterable[Path]) -> list[Path]:
 
 
 def _is_text(file: Path) -> bool:
-    name = file.name.lower()
-    for ending in corpus.COMPRESSIONS:
-        name = name.removesuffix(ending)
-    return file.is_file() and name.endswith(corpus.FORMATS)
+    return file.is_file() and rows.format_of(file) in rows.FORMATS
 
 
 def check(places: Iterable[Path], size: int = WORDS, fields: Iterable[str] = ("text",)) -> int:
@@ -125,7 +122,7 @@ def check(places: Iterable[Path], size: int = WORDS, fields: Iterable[str] = ("t
 
 
 def _report(overlap: Overlap) -> int:
-    rows = [
+    lines = [
         (languages.get(tag).name, len(own), overlap.seen[tag], len(overlap.shared[tag]))
         for tag, own in overlap.own.items()
         if tag in overlap.shared
@@ -134,7 +131,7 @@ def _report(overlap: Overlap) -> int:
     starter = sum(map(len, overlap.own.values()))
     header = ("language", f"starter's {overlap.size}-grams", "the text's", "shared")
     total = ("all", starter, overlap.seen.total(), len(every))
-    print(runs.table([*rows, total], header))
+    print(runs.table([*lines, total], header))
     for tag, found in overlap.shared.items():
         for gram in sorted(found)[:SHOWN]:
             print(f"{tag}: {' '.join(gram)}")

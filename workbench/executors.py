@@ -17,6 +17,8 @@ from typing import TypeVar
 from workbench import run as runs
 from workbench.errors import UserError
 
+# How libraries are told their number of threads: OpenMP, OpenBLAS, and Rust's rayon.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -38,10 +40,26 @@ def pool(count: int) -> Iterator[concurrent.futures.Executor]:
         made = concurrent.futures.ProcessPoolExecutor(
             count, mp_context=context, initializer=_follow_parent
         )
+    with _one_thread_each():
+        try:
+            yield made
+        finally:
+            made.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile compute with one thread each, unless it is settled.
+
+    Several that take all cores each are slower together than one.
+    """
+    unsettled = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(unsettled, "1"))
     try:
-        yield made
+        yield
     finally:
-        made.shutdown(wait=True, cancel_futures=True)
+        for name in unsettled:
+            os.environ.pop(name, None)
 
 
 def _follow_parent() -> None:

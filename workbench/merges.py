@@ -3,13 +3,14 @@
 Plain BPE takes the pair that is most frequent in all text together. Here a pair's frequency is
 weighed by language, and the weights follow what a parallel text costs while the vocabulary grows:
 whoever pays more than the mean counts more. Parity-aware BPE (Foroutan et al. 2025,
-arXiv 2508.04796) lets the language that pays most choose alone; weighing all of them keeps pairs
-that serve several languages, and so buys the same parity for fewer tokens in all.
+arXiv 2508.04796) lets the language that pays most choose alone, which comes nearer to parity and
+takes more tokens in all; weighing all of them keeps pairs that serve several languages. What each
+buys at what price is measured in ``benchmarks/tokenizer_parity.py``.
 
-Once a pair has come into being its count only falls, so a heap of upper bounds that is looked at
-lazily gives the exact maximum (as the lazy greedy algorithm of Minoux 1978). Words lie in flat
+Once a pair has come into being its count only falls, so a ranking of upper bounds that is looked
+at lazily gives the exact maximum (as the lazy greedy algorithm of Minoux 1978). Words lie in flat
 arrays, and a merge is a handful of numpy calls. Memory is about 40 bytes for each byte of
-distinct words.
+distinct words, and 70 at its peak.
 """
 
 import heapq
