@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, purpose in (
         ("resume", "go on with an unfinished run"),
-        ("stop", "ask a running training to save and stop"),
+        ("stop", "ask a training or an inspection to save and stop"),
         ("show", "what a run asked, how it went, its results"),
         ("verify", "hold a run's files against their checksums"),
         ("document", "write model card and data summary from a run's records"),
