@@ -98,6 +98,19 @@ def test_memory_by_hand():
     assert muon.memory()["logits"] == 10 * 16 * 1000
 
 
+def test_a_plan_takes_the_optimizer_of_its_recipe_unless_told_otherwise(house):
+    def planned(optimizer, *overrides):
+        assumed = plan.Assumptions(vocabulary=1000, optimizer=optimizer)
+        return plan.make(house / "recipes/pretrain/starter.yaml", assumed, overrides=overrides)
+
+    adamw, muon = planned("adamw").memory(), planned("muon").memory()
+    assert muon["optimizer"] < adamw["optimizer"]
+    assert planned("auto").memory() == adamw
+    assert planned("auto", "train.optimizer=muon").memory() == muon
+    assert planned("adamw", "train.optimizer=muon").memory() == adamw
+    assert plan.make("nano").optimizer == "adamw"
+
+
 def test_more_gpus_hold_less_each_and_take_less_time_for_the_same_energy():
     few = plan.make("large", plan.Assumptions(tokens=1e11), "jupiter-booster", 4)
     many = dataclasses.replace(few, gpus=64)

@@ -50,8 +50,9 @@ class Assumptions:
     """Keep only each layer's input and compute the rest again (full activation recomputation)."""
     loss_chunk: int = 0
     """Tokens whose logits exist at a time; 0 holds those of the whole batch."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW keeps two moments of each weight; Muon keeps one of the layers' matrices."""
+    optimizer: Literal["auto", "adamw", "muon"] = "auto"
+    """AdamW keeps two moments of each weight; Muon keeps one of the layers' matrices. ``auto`` is
+    what the recipe says, and AdamW for a bare size."""
     pue: float = 0.0
     """Power usage effectiveness of the facility; the machine's own where it is known."""
     price: float = 0.0
@@ -80,6 +81,7 @@ class Plan:
     vocabulary: int
     sequence: int
     batch: int
+    optimizer: Literal["adamw", "muon"]
     tokens: float
     gpus: int
     machine: Machine | None
@@ -180,7 +182,7 @@ class Plan:
         recompute = assumed.checkpointing if checkpointing is None else checkpointing
         outer = shape.vocabulary_parameters(self.vocabulary)
         hidden = shape.layers * shape.layer_matrices
-        moments = hidden * BYTES_OF_MOMENTS[assumed.optimizer] + (self.parameters - hidden) * 8
+        moments = hidden * BYTES_OF_MOMENTS[self.optimizer] + (self.parameters - hidden) * 8
         if self.gpus == 1:
             gathered = 2 * (hidden + outer)
         else:
@@ -228,6 +230,7 @@ class Plan:
             "vocabulary": self.vocabulary,
             "sequence": self.sequence,
             "batch": self.batch,
+            "optimizer": self.optimizer,
             "tokens": self.tokens,
             "gpus": self.gpus,
             "machine": self.machine and dataclasses.asdict(self.machine),
@@ -306,6 +309,7 @@ def of_recipe(
         vocabulary=assumed.vocabulary or _vocabulary(wanted),
         sequence=sequence,
         batch=batch,
+        optimizer=train.optimizer if assumed.optimizer == "auto" else assumed.optimizer,
         tokens=assumed.tokens or train.steps * batch * train.accumulation * sequence * gpus,
         gpus=gpus,
         machine=place,
@@ -474,6 +478,7 @@ def _of_size(size: str, assumed: Assumptions, place: Machine | None, gpus: int) 
         vocabulary=vocabulary,
         sequence=assumed.sequence or 4096,
         batch=assumed.batch or 1,
+        optimizer="adamw" if assumed.optimizer == "auto" else assumed.optimizer,
         tokens=assumed.tokens or OPTIMAL_TOKENS * shape.parameters(vocabulary),
         gpus=gpus,
         machine=place,
@@ -578,7 +583,7 @@ def _duty_lines(plan: Plan) -> list[str]:
 def _assumption_lines(plan: Plan) -> list[str]:
     lines = [
         "  assumed: weights, gradients and moments in fp32, sharded over all GPUs (FSDP2); "
-        f"matrices in bf16; {plan.assumptions.optimizer};",
+        f"matrices in bf16; {plan.optimizer};",
         "  attention counted in full; flash attention; no restarts and no waiting",
     ]
     if plan.machine is not None:
