@@ -157,7 +157,9 @@ def cuts(run: runs.Run) -> Any:
         )
     left.set(title="Tokens that are ...", xlabel="% of a language's tokens")
     left.set_xlim(left=0)
-    left.legend(frameon=False, fontsize=8, loc="best")
+    # Below, because points stand everywhere else.
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, ncols=2, loc="outside lower left")
     drawing.name_languages(left, rows)
     for axes in (left, right):
         drawing.plain(axes)
