@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from workbench import corpus, languages, mixing, tokenizer
+from workbench import corpus, languages, mixing, processes, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Data, Mix
@@ -107,10 +107,14 @@ def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack
         "tokenizer": tokenizer.fingerprint(tokenizer_),
     }
     folder = runs.root() / CACHE / runs.text_hash(asked)
-    if not (folder / "facts.json").exists():
-        _make(run, folder, data, tokenizer_)
+
+    def make_if_missing() -> None:
+        if not (folder / "facts.json").exists():
+            _make(run, folder, data, tokenizer_)
+
+    processes.from_first(make_if_missing)
     made = Pack(folder)
-    if (folder / runs.QUARANTINE).exists():
+    if processes.is_first() and (folder / runs.QUARANTINE).exists():
         shutil.copyfile(folder / runs.QUARANTINE, run.path / runs.QUARANTINE)
     run.used_data(sources)
     run.happened(
