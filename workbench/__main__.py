@@ -23,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except (UserError, OutOfSpace, Stopped) as ended:
-        # Of several processes that train together, all end so; the first says why.
-        if processes.is_first():
+        if not processes.told(ended):
             print(f"workbench: {ended}", file=sys.stderr)
         return ended.exit_status
     except KeyboardInterrupt:

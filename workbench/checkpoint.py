@@ -71,8 +71,7 @@ def save(
                 shutil.rmtree(old)
 
     try:
-        if processes.is_first():
-            shutil.rmtree(temporary, ignore_errors=True)
+        processes.from_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
         processes.agree(write_own_part)
         processes.from_first(make_whole)
     except BaseException:
@@ -88,7 +87,10 @@ def whole_weights(model: Any) -> dict[str, Any] | None:
         All weights on the CPU, in other processes than the first none; ``None`` of a model that is
         whole anyway.
     """
-    return sharding.whole_weights(model) if sharding.is_sharded(model) else None
+    if not sharding.is_sharded(model):
+        return None
+    weights = sharding.whole_weights(model)
+    return {name: value for name, value in weights.items() if name not in _tied(model)}
 
 
 def write_model(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
@@ -166,7 +168,7 @@ def _load_weights(checkpoint: Path, model: Any) -> None:
 
         set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
         return
-    tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    tied = _tied(model)
     sharded = sharding.is_sharded(model)
     weights: dict[str, torch.Tensor] = {}
     # The first process deals the weights out to the others.
@@ -180,6 +182,11 @@ def _load_weights(checkpoint: Path, model: Any) -> None:
     if unexpected or set(missing) - tied:
         raise KeyError(f"weights missing or unknown: {sorted({*missing, *unexpected} - tied)[:3]}")
     model.tie_weights()
+
+
+def _tied(model: Any) -> set[str]:
+    """Return the names under which weights are known a second time."""
+    return set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
 
 
 def _tensors_file(sharded: bool) -> str:

@@ -70,7 +70,7 @@ def run(
         Stopped: the run was interrupted and saved.
     """
     path = _recipe_path(recipe_file)
-    wanted = recipe.load(path, overrides)
+    wanted = processes.from_first(lambda: recipe.load(path, overrides))
     made = processes.begin(wanted, str(recipe_file), overrides, fresh)
     quiet = quiet or not processes.is_first()
     if made.finished:

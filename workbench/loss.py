@@ -210,7 +210,12 @@ def _compiled_chunk() -> _Chunk:
 def blocks(model: Any) -> list[torch.nn.Module]:
     """Return the layers that a model repeats, as ``transformers`` names them."""
     names = set(_causal(model)._no_split_modules or ())
-    return [module for module in model.modules() if type(module).__name__ in names]
+    # A layer in shards is of a class of its own, below the layer's.
+    return [
+        module
+        for module in model.modules()
+        if names & {kind.__name__ for kind in type(module).__mro__}
+    ]
 
 
 def _causal(model: Any) -> Any:

@@ -32,7 +32,7 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         # Before the long work, so that a fault in the file is told at once.
         run.happened(datamix=mixing.load_weights(recipe.mix.datamix))
     pack = packing.pack(run, recipe.data, text_tokenizer)
-    _gate(run, recipe, pack, text_tokenizer)
+    processes.from_first(lambda: _gate(run, recipe, pack, text_tokenizer))
     shares = _shares(run, pack, recipe.mix, recipe.train)
     model = models.build(
         recipe.model,

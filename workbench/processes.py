@@ -16,6 +16,9 @@ from workbench.errors import OutOfSpace, Stopped, UserError
 
 T = TypeVar("T")
 
+FAULTS = (UserError, OutOfSpace, Stopped)
+TOLD = "told_by_another_process"
+
 
 def count() -> int:
     """Return how many processes train together."""
@@ -45,14 +48,15 @@ def begin(
     """
     if count() == 1:
         return runs.Run.begin(recipe, recipe_file, overrides, fresh)
-    if not isinstance(recipe, (recipes.PretrainRecipe, recipes.AdaptRecipe)):
-        raise UserError(
-            f"{recipe.kind}/{recipe.name}: several processes are for what trains, 'pretrain' or "
-            "'adapt'; start this with 'workbench run' alone"
-        )
     own: list[runs.Run] = []
 
     def open_it() -> str:
+        if not isinstance(recipe, (recipes.PretrainRecipe, recipes.AdaptRecipe)):
+            raise UserError(
+                f"{recipe.kind}/{recipe.name}: several processes are for what trains, 'pretrain' "
+                "or 'adapt'; start this with 'workbench run' alone"
+            )
+        recipe.train.share_of_step(count())
         own.append(runs.Run.begin(recipe, recipe_file, overrides, fresh))
         return str(own[0].path)
 
@@ -130,6 +134,11 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def told(fault: BaseException) -> bool:
+    """Whether another process tells of ``fault``; to be stopped, all are told alike."""
+    return TOLD in vars(fault) or (isinstance(fault, Stopped) and not is_first())
+
+
 def leave() -> None:
     """Wait until all processes have come here, then take the connection down."""
     if count() == 1:
@@ -142,9 +151,10 @@ def leave() -> None:
 
 def _state() -> Any:
     """Return Accelerate's state of the processes; the first call connects them."""
+    import torch
     from accelerate import PartialState
 
-    return PartialState()
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def _broadcast(told: list[Any]) -> None:
@@ -154,7 +164,8 @@ def _broadcast(told: list[Any]) -> None:
 
 
 def _fault(kind: str, text: str) -> Exception:
-    for known in (UserError, OutOfSpace, Stopped):
-        if known.__name__ == kind:
-            return known(text)
-    return RuntimeError(f"the first process ended: {kind}: {text}")
+    """Return the fault of another process, which tells of it itself."""
+    known = next((one for one in FAULTS if one.__name__ == kind), None)
+    fault = known(text) if known else RuntimeError(f"another process ended: {kind}: {text}")
+    fault.__dict__[TOLD] = True
+    return fault

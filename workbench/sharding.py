@@ -7,12 +7,15 @@ memory: ``accelerate launch --use_fsdp --fsdp_version 2`` says so.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 from safetensors import safe_open
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from workbench import processes
@@ -34,8 +37,6 @@ def shard(
         reshard: let layers go after the forward pass and gather them again for the backward pass;
             needs less memory and half as much traffic again.
     """
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-
     half = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
@@ -48,24 +49,23 @@ def shard(
     fully_shard(model)
 
 
-def refuse(plugin: Any, model: torch.nn.Module) -> None:
-    """Refuse what a launcher may ask for and what is not provided for here.
-
-    Args:
-        plugin: Accelerate's settings of FSDP; ``None`` where nothing is to be put into shards.
-        model: what is to be trained.
+def asked(model: torch.nn.Module) -> FullyShardedDataParallelPlugin | None:
+    """Return how the launcher wants ``model`` put into shards; ``None`` if it does not.
 
     Raises:
-        UserError: FSDP 1, weights kept on the CPU, or an adapter in shards.
+        UserError: it asks for FSDP 1, for weights kept on the CPU, or for an adapter in shards.
     """
-    if plugin is None:
-        return
-    if plugin.fsdp_version != 2:
+    # Accelerate itself looks at this on GPUs only.
+    if not parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        return None
+    if os.environ.get("FSDP_VERSION", "1") != "2":
         raise UserError("the launcher asks for FSDP 1; give it --fsdp_version 2")
-    if plugin.cpu_offload:
+    plugin = FullyShardedDataParallelPlugin()
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
         raise UserError("weights stay on their devices; give --fsdp_offload_params false")
     if hasattr(model, "peft_config"):
         raise UserError("adapters are not put into shards; launch without --use_fsdp")
+    return plugin
 
 
 def is_sharded(model: torch.nn.Module) -> bool:

@@ -106,8 +106,7 @@ class _Loop:
         self.accelerator = Accelerator(
             mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
         )
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
-        sharding.refuse(plugin, model)
+        plugin = sharding.asked(model)
         self.sequences = Sequences(pack, shares, config.sequence, config.seed)
         self.step = 0
         self.tokens = 0
