@@ -6,10 +6,11 @@ is ``goldfish.tsv``: the mean bits of the second half of a FLORES-200 sentence g
 ``data/flores_logperplexities.tsv`` of github.com/tylerachang/goldfish, rounded to two decimals.
 The models are under Apache-2.0; no licence was seen beside the figures, which are facts.
 
-Where there was no model of that size there is no figure: of Irish, Nynorsk, Luxembourgish and
-Latgalian there was less than 1 GB of text. Estonian, Latvian and Albanian were scored with models
-of ``est``, ``lav`` and ``sqi``. Which of FLORES's sentences were scored, those of ``dev``, those of
-``devtest`` or both, could not be verified.
+Where there was no model of that size there is no figure: of Irish, Nynorsk and Luxembourgish there
+was less than 1 GB of text, of Latgalian less than 100 MB. Estonian (``est_Latn`` in FLORES-200),
+Latvian and Albanian were scored with models of ``est``, ``lav`` and ``sqi``. Which of FLORES's
+sentences were scored, those of ``dev``, those of ``devtest`` or both, could not be verified; nor
+could the figures be measured again, for want of the models and of FLORES.
 """
 
 import csv
