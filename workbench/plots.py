@@ -32,7 +32,10 @@ KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
     },
     "pretrain": {"training": plots_models.training},
     "adapt": {"bits": plots_models.bits_by_language},
-    "evaluate": {"bits": plots_models.bits_by_language},
+    "evaluate": {
+        "bits": plots_models.bits_by_language,
+        "second_halves": plots_models.second_halves,
+    },
 }
 
 

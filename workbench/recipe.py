@@ -584,11 +584,15 @@ class EvaluateRecipe(Recipe):
     data: Data = field(default_factory=Data)
     split: Literal["train", "validation", "test"] = "test"
     documents: int = 200
-    """At most so many documents a language."""
+    """At most so many documents a language, and so many sentences."""
+    sentences: list[str] = field(default_factory=lambda: ["starter"])
+    """Sources of parallel sentences, the same ids in every language, whose second half is predicted
+    from the first as Goldfish does on FLORES; empty leaves it out. Where a source also stands in
+    ``data``, here or in the runs of base and adapters, only what falls into ``split`` is used."""
     pairs: bool = True
     """Also measure grammar on the starter corpus's minimal pairs."""
     resamples: int = 1000
-    """Bootstrap resamples of documents behind each interval."""
+    """Bootstrap resamples of documents, sentences or pairs behind each interval."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -597,7 +601,7 @@ class EvaluateRecipe(Recipe):
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.base, self.adapters, *self.data.sources])
+        return _runs_among([self.base, self.adapters, *self.data.sources, *self.sentences])
 
 
 @dataclass(frozen=True, kw_only=True)
