@@ -36,15 +36,20 @@ class NextToken(torch.nn.Module):
         self.in_chunks = _is_linear_at_the_end(model)
         self._z_loss, self._compiled = z_loss, compiled
 
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, tokens: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what is to be minimised, and the cross-entropy in nats a token.
 
         The two differ by the z-loss; only the first has a gradient.
 
         Args:
             tokens: ids of shape ``(batch, sequence + 1)``.
+            targets: what each of the first ``sequence`` is to predict, or ``IGNORED``, shape
+                ``(batch, sequence)``; by default the token after it.
         """
-        inputs, targets = tokens[:, :-1], tokens[:, 1:].flatten()
+        inputs = tokens[:, :-1]
+        targets = (tokens[:, 1:] if targets is None else targets).flatten()
         if self.in_chunks:
             backbone, head = _parts(self.model)
             hidden = backbone(input_ids=inputs, use_cache=False).last_hidden_state

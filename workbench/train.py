@@ -21,9 +21,8 @@ from workbench import bits, checkpoint, loss, optimizers, pace
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
-from workbench.packing import Pack
 from workbench.recipe import Training
-from workbench.sequences import Sequences
+from workbench.sequences import Feed, Phase
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Outcome:
 def train(
     run: runs.Run,
     model: torch.nn.Module,
-    pack: Pack,
-    shares: dict[str, float],
+    phases: Sequence[Phase],
     config: Training,
     checkpoints: Path,
     pace_: Pace,
@@ -57,8 +55,7 @@ def train(
     Args:
         run: takes the metrics; its stop button is obeyed.
         model: a causal language model on the CPU, as ``transformers`` or PEFT makes it.
-        pack: the shards to draw from, and to validate on.
-        shares: each language's share of the sequences.
+        phases: what to draw from, and in which mix; validation is on the first one's pack.
         config: steps, rates, batch and the like.
         checkpoints: folder of this loop's checkpoints.
         pace_: precision and compilation, from :func:`pace.settle`.
@@ -68,7 +65,7 @@ def train(
         Stopped: a signal or the stop button came; a checkpoint of that step was written.
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
-    loop = _Loop(run, model, pack, shares, config, checkpoints, pace_, label)
+    loop = _Loop(run, model, phases, config, checkpoints, pace_, label)
     with runs.StopSignal(run) as stop:
         if not pace_.compiled:
             return loop.go(stop)
@@ -87,14 +84,14 @@ class _Loop:
         self,
         run: runs.Run,
         model: torch.nn.Module,
-        pack: Pack,
-        shares: dict[str, float],
+        phases: Sequence[Phase],
         config: Training,
         checkpoints: Path,
         pace_: Pace,
         label: str,
     ) -> None:
-        self.run, self.pack, self.config, self.label = run, pack, config, label
+        self.run, self.config, self.label = run, config, label
+        self.pack = phases[0].pack
         self.checkpoints = checkpoints
         self.pace = pace_
         # Accelerate keeps the first precision of a process for good unless told otherwise.
@@ -102,7 +99,7 @@ class _Loop:
         self.accelerator = Accelerator(
             mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
         )
-        self.sequences = Sequences(pack, shares, config.sequence, config.seed)
+        self.sequences = Feed(phases, config.sequence, config.seed, config.packing)
         self.step = 0
         self.tokens = 0
         self.skipped = 0
@@ -209,12 +206,13 @@ class _Loop:
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         for part in range(config.accumulation):
             # Every process draws the same sequences and takes its own slice of them.
-            drawn = self.sequences.batch(config.batch * ranks)
-            own = torch.from_numpy(drawn[rank * config.batch : (rank + 1) * config.batch])
-            tokens = own.to(self.accelerator.device)  # (batch, sequence + 1)
+            own = slice(rank * config.batch, (rank + 1) * config.batch)
+            drawn = self.sequences.batch(self.step, config.batch * ranks, own)
+            tokens = torch.from_numpy(drawn.tokens).to(self.accelerator.device)
+            targets = torch.from_numpy(drawn.targets).to(self.accelerator.device)
             waits = part < config.accumulation - 1
             with self.accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
-                objective, nats = self.model(tokens)
+                objective, nats = self.model(tokens, targets)
                 self.accelerator.backward(objective / config.accumulation)
             total += torch.stack((nats, objective.detach())) / config.accumulation
             self.tokens += config.batch * ranks * config.sequence
