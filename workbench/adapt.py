@@ -17,6 +17,7 @@ from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import AdaptRecipe
+from workbench.sequences import Phase
 
 ADAPTERS, WORK, DONE = "adapters", "work", "done.json"
 
@@ -82,7 +83,8 @@ def _one(
     # Whoever loads the adapter finds the base by what the recipe calls it, not by a local path.
     adapted.peft_config["default"].base_model_name_or_path = recipe.base
     work = run.path / WORK / tag
-    outcome = train.train(run, adapted, pack, {tag: 1.0}, recipe.train, work, chosen, label)
+    phases = [Phase(pack, {tag: 1.0}, recipe.train.steps)]
+    outcome = train.train(run, adapted, phases, recipe.train, work, chosen, label)
     after = _validation(adapted, pack, tag, recipe)
     facts = {
         "tag": tag,

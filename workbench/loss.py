@@ -50,7 +50,10 @@ class NextToken(torch.nn.Module):
         return self.model.config
 
     def forward(
-        self, tokens: torch.Tensor | None = None, **asked: Any
+        self,
+        tokens: torch.Tensor | None = None,
+        targets: torch.Tensor | None = None,
+        **asked: Any,
     ) -> tuple[torch.Tensor, torch.Tensor] | Any:
         """Return what is to be minimised, and the cross-entropy in nats a token.
 
@@ -58,12 +61,15 @@ class NextToken(torch.nn.Module):
 
         Args:
             tokens: ids of shape ``(batch, sequence + 1)``.
+            targets: what each of the first ``sequence`` is to predict, or ``IGNORED``, shape
+                ``(batch, sequence)``; by default the token after it.
             asked: in their place, what the model inside is asked; its answer is returned. A model
                 in shards is whole only while a call goes through here.
         """
         if tokens is None:
             return self.model(**asked)
-        inputs, targets = tokens[:, :-1], tokens[:, 1:].flatten()
+        inputs = tokens[:, :-1]
+        targets = (tokens[:, 1:] if targets is None else targets).flatten()
         positions = None if self._end_token is None else _positions(inputs, self._end_token)
         if self.in_chunks:
             backbone, head = _parts(self.model)

@@ -9,6 +9,7 @@ number, and are dealt out among them.
 """
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -24,9 +25,8 @@ from workbench import bits, checkpoint, loss, optimizers, pace, processes, shard
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
-from workbench.packing import Pack
 from workbench.recipe import Training
-from workbench.sequences import Sequences
+from workbench.sequences import Ahead, Batch, Feed, Phase
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Outcome:
 def train(
     run: runs.Run,
     model: torch.nn.Module,
-    pack: Pack,
-    shares: dict[str, float],
+    phases: Sequence[Phase],
     config: Training,
     checkpoints: Path,
     pace_: Pace,
@@ -60,8 +59,7 @@ def train(
     Args:
         run: takes the metrics; its stop button is obeyed.
         model: a causal language model on the CPU, as ``transformers`` or PEFT makes it.
-        pack: the shards to draw from, and to validate on.
-        shares: each language's share of the sequences.
+        phases: what to draw from, and in which mix; validation is on the first one's pack.
         config: steps, rates, batch and the like.
         checkpoints: folder of this loop's checkpoints.
         pace_: precision and compilation, from :func:`pace.settle`.
@@ -71,7 +69,7 @@ def train(
         Stopped: a signal or the stop button came; a checkpoint of that step was written.
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
-    loop = _Loop(run, model, pack, shares, config, checkpoints, pace_, label)
+    loop = _Loop(run, model, phases, config, checkpoints, pace_, label)
     with runs.StopSignal(run) as stop:
         if not pace_.compiled:
             return loop.go(stop)
@@ -90,14 +88,14 @@ class _Loop:
         self,
         run: runs.Run,
         model: torch.nn.Module,
-        pack: Pack,
-        shares: dict[str, float],
+        phases: Sequence[Phase],
         config: Training,
         checkpoints: Path,
         pace_: Pace,
         label: str,
     ) -> None:
-        self.run, self.pack, self.config, self.label = run, pack, config, label
+        self.run, self.config, self.label = run, config, label
+        self.pack = phases[0].pack
         self.checkpoints = checkpoints
         self.pace = pace_
         self.parts, self.rows = config.share_of_step(processes.count())
@@ -107,14 +105,14 @@ class _Loop:
             mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
         )
         plugin = sharding.asked(model)
-        self.sequences = Sequences(pack, shares, config.sequence, config.seed)
+        self.feed = Feed(phases, config.sequence, config.seed, config.packing)
         self.step = 0
         self.tokens = 0
         self.skipped = 0
         self.flops_per_token = models.flops_per_token(model, config.sequence)
         # Processes differ in what dropout leaves out.
         torch.manual_seed(config.seed + processes.rank())
-        end_token = pack.facts["end_token"] if config.attention == "document" else None
+        end_token = self.pack.facts["end_token"] if config.attention == "document" else None
         objective = loss.NextToken(model, config.z_loss, pace_.compiled, end_token)
         self.in_chunks = objective.in_chunks
         if config.recompute or (plugin is not None and plugin.activation_checkpointing):
@@ -144,7 +142,7 @@ class _Loop:
         state = checkpoint.restore(found, self.plain_model, self.optimizers)
         self.step, self.tokens = state["step"], state["tokens"]
         self.skipped = state["skipped"]
-        self.sequences.restore(state["drawn"])
+        self.feed.restore(state["drawn"])
         self.run.rewind_metrics(state["metrics_size"])
         runs.Progress(self._name).update(f"goes on from step {self.step}", last=True)
 
@@ -153,6 +151,14 @@ class _Loop:
         return f"{self.run.reference} {self.label}".strip()
 
     def go(self, stop: runs.StopSignal) -> Outcome:
+        """Take all steps that are left; batches are prepared ahead, in a thread."""
+        together, rank = processes.count(), processes.rank()
+        own = slice(self.rows * rank, self.rows * (rank + 1))
+        steps = range(self.step, self.config.steps)
+        with Ahead(self.feed, steps, self.parts, self.rows * together, own) as ahead:
+            return self._go(ahead, stop)
+
+    def _go(self, ahead: Ahead, stop: runs.StopSignal) -> Outcome:
         progress = runs.Progress(self._name)
         measured: dict[str, float] = {}
         bad_in_a_row = 0
@@ -161,7 +167,7 @@ class _Loop:
         validating = 0.0
         while self.step < self.config.steps:
             rate = optimizers.learning_rate(self.config, self.step)
-            nats, norm, asked_to_stop = self._optimize(rate, stop)
+            nats, norm, asked_to_stop = self._optimize(rate, ahead, stop)
             finite = math.isfinite(nats) and math.isfinite(norm)
             bad_in_a_row = 0 if finite else bad_in_a_row + 1
             self.skipped += not finite
@@ -178,6 +184,7 @@ class _Loop:
                 "tokens": self.tokens,
                 "flops": self.tokens * self.flops_per_token,
                 "tokens_per_second": round(speed, 1),
+                "wait_share": round(ahead.waited / training, 6),
                 "seconds_to_go": round(self._tokens_to_go() / speed, 1),
             }
             last = self.step == self.config.steps
@@ -191,13 +198,13 @@ class _Loop:
             self.run.metric(**row)
             progress.update(self._line(row, measured))
             if asked_to_stop:
-                self._save()
+                self._save(ahead)
                 stop.raise_stopped(
                     f"{self._name} stopped at step {self.step} and saved; go on with: "
                     f"workbench resume {self.run.reference}"
                 )
             if last or self.step % self.config.checkpoint_every == 0:
-                self._save()
+                self._save(ahead)
         if not measured:
             measured = self._validate()
         progress.done(f"{self.step} steps, {_mean(measured):.3f} bits per byte in validation")
@@ -209,10 +216,12 @@ class _Loop:
             self.pace.precision,
             self.in_chunks,
             measured,
-            self.sequences.epochs(),
+            self.feed.epochs(),
         )
 
-    def _optimize(self, rate: float, stop: runs.StopSignal) -> tuple[float, float, bool]:
+    def _optimize(
+        self, rate: float, ahead: Ahead, stop: runs.StopSignal
+    ) -> tuple[float, float, bool]:
         """Take one step; return nats a token, gradient norm, and whether to stop.
 
         A step whose loss or gradient is not finite leaves weights and moments as they were, and
@@ -222,14 +231,19 @@ class _Loop:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get(optimizers.TIMES, 1.0)
+        batches = list(itertools.islice(ahead, self.parts))
         # Cross-entropy, what is minimised, and whether someone asked to stop.
         total = torch.zeros(3, device=self.accelerator.device)
-        for part in range(self.parts):
-            tokens = self._draw()
-            with self._no_traffic() if part < self.parts - 1 else contextlib.nullcontext():
-                objective, nats = self.model(tokens)
-                self.accelerator.backward(objective / self.parts)
-            total[:2] += torch.stack((nats, objective.detach())) / self.parts
+        for number, (batch, weight) in enumerate(zip(batches, self._weights(batches), strict=True)):
+            tokens, targets = (
+                torch.from_numpy(part).to(self.accelerator.device)
+                for part in (batch.tokens, batch.targets)
+            )
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last else self._no_traffic():
+                objective, nats = self.model(tokens, targets)
+                self.accelerator.backward(objective * weight)
+            total[:2] += torch.stack((nats, objective.detach())) * weight
         norm = torch.nn.utils.clip_grad_norm_(
             [weight for weight in self.plain_model.parameters() if weight.requires_grad],
             config.clip,
@@ -245,14 +259,17 @@ class _Loop:
         self.tokens += config.tokens_a_step
         return (nats_seen if finite else math.nan), norm_seen, stops > 0
 
-    def _draw(self) -> torch.Tensor:
-        """Return this process's next sequences, shape ``(rows, sequence + 1)``.
+    def _weights(self, batches: Sequence[Batch]) -> list[float]:
+        """Return what each batch counts for, so that every target of the step counts alike.
 
-        Every process draws the sequences of all and takes its own.
+        Gradients of processes are averaged, so the weights of one of them add up to 1 on average.
         """
-        drawn = self.sequences.batch(self.rows * processes.count())
-        own = drawn[self.rows * processes.rank() : self.rows * (processes.rank() + 1)]
-        return torch.from_numpy(own).to(self.accelerator.device)
+        if self.config.packing == "cut":
+            return [1 / len(batches)] * len(batches)
+        counts = [int((batch.targets != loss.IGNORED).sum()) for batch in batches]
+        mean = torch.tensor(float(sum(counts)), device=self.accelerator.device)
+        mean = self.accelerator.reduce(mean, reduction="mean")
+        return [count / float(mean) for count in counts]
 
     def _no_traffic(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which gradients are added up here and not yet shared."""
@@ -264,7 +281,7 @@ class _Loop:
     def _validate(self) -> dict[str, float]:
         """Return validation bits per byte by language; a language without such text is left out."""
         result = {}
-        for tag in self.sequences.tags:
+        for tag in self.feed.tags:
             shard = self.pack.shard(tag, "validation")
             if not len(shard.ends):
                 continue
@@ -281,7 +298,7 @@ class _Loop:
             result[tag] = bits.per_byte(*measured)
         return result
 
-    def _save(self) -> None:
+    def _save(self, ahead: Ahead) -> None:
         checkpoint.save(
             self.checkpoints,
             self.step,
@@ -290,7 +307,7 @@ class _Loop:
             {
                 "tokens": self.tokens,
                 "skipped": self.skipped,
-                "drawn": self.sequences.state(),
+                "drawn": ahead.state,
                 "metrics_size": self.run.metrics_size(),
                 "precision": self.pace.precision,
             },
