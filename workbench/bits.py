@@ -26,8 +26,9 @@ from workbench import tokenizer
 from workbench.loss import IGNORED
 from workbench.packing import Shard
 
-# Logits are by far the largest tensor: 2**24 of them take 64 MB in float32.
-LOGITS_AT_ONCE = 2**24
+# Logits are by far the largest tensor, and the softmax makes copies of them: 2**22 take 16 MB each
+# in float32, so that validating takes no more memory than training.
+LOGITS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
