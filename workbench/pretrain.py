@@ -15,6 +15,7 @@ from workbench import (
     packing,
     parallel,
     tokenizer,
+    tracking,
     train,
 )
 from workbench import model as models
@@ -26,6 +27,7 @@ CHECKPOINTS = "checkpoints"
 
 def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     """Train the model of ``recipe``; go on where an earlier session of the run was stopped."""
+    tracking.require(recipe.train)
     text_tokenizer = tokenizer.load(tokenizer.folder_of(recipe.tokenizer))
     if recipe.mix.datamix and "datamix" not in run.record["happened"]:
         # Before the long work, so that a fault in the file is told at once.
