@@ -2,8 +2,9 @@ import time
 
 import pytest
 
-from workbench import generate, widgets
+from workbench import generate, recipe, widgets
 from workbench import run as runs
+from workbench.errors import UserError
 from workbench.recipe import Sampling
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -73,27 +74,137 @@ def wait(until, seconds=120):
     raise AssertionError("it did not happen in time")
 
 
-def test_the_monitor_starts_stops_and_resumes_a_training(series):
-    monitor = widgets.TrainingMonitor(
-        "recipes/pretrain/starter.yaml", "name=watched", "train.steps=60"
-    )
-    assert "not begun" in monitor.status.value
+@pytest.fixture
+def monitors(series):
+    """Makes monitors, and closes them at the end."""
+    made = []
+
+    def make(*words):
+        made.append(widgets.TrainingMonitor(*words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one._process is not None and one._process.poll() is None:
+            one._process.terminate()
+            one._process.wait(60)
+        one.close()
+
+
+def test_the_monitor_starts_stops_and_resumes_a_training(monitors):
+    monitor = monitors("recipes/pretrain/starter.yaml", "name=watched", "train.steps=60")
+    assert "not begun" in monitor.head.value
+    assert (monitor.start.description, monitor.stop.disabled) == ("Start", True)
     monitor.start.click()
     wait(lambda: len(runs.Run(runs.root() / "pretrain/watched").metrics()) > 3)
+    wait(lambda: not monitor.stop.disabled)
     monitor.stop.click()
     wait(lambda: monitor._process.poll() is not None)
     assert monitor._process.returncode == 143
     run = runs.find("pretrain/watched")
     assert run.record["happened"]["status"] == "stopped"
     wait(lambda: not monitor.start.disabled)
+    assert monitor.start.description == "Resume"
+    assert "workbench resume pretrain/watched" in monitor.status.value
+    stopped_at = run.metrics()[-1]["step"]
     monitor.start.click()
     wait(lambda: run.finished)
-    wait(lambda: "finished" in monitor.status.value)
+    wait(lambda: "finished" in monitor.head.value)
     assert [row["step"] for row in run.metrics()] == list(range(1, 61))
+    assert 3 < stopped_at < 60
     assert "<svg" in monitor.curves.value
+    assert (monitor.start.disabled, monitor.stop.disabled) == (True, True)
+
+
+def begun(name, steps=8):
+    """Begin a training in this process that another would do; four steps, two languages."""
+    wanted = recipe.load("recipes/pretrain/starter.yaml", [f"name={name}", f"train.steps={steps}"])
+    run = runs.Run.begin(wanted, fresh=True)
+    for step in range(1, 5):
+        run.metric(
+            step=step,
+            loss=None if step == 3 else 8.0 / step,
+            tokens_per_second=1000.0,
+            seconds_to_go=65.0,
+            memory_bytes=100 * 2**20,
+            energy_joules=1500.0,
+            **({"bits_per_byte": {"mlt_Latn": 4.0 / step, "ell_Grek": 2.0}} if step != 3 else {}),
+        )
+    return run
+
+
+def test_a_training_that_runs_elsewhere_is_watched_and_stopped(monitors):
+    run = begun("elsewhere")
+    monitor = monitors("pretrain/elsewhere")
+    for told in ("running", "step 4 of 8", "1:05", "1.5 kJ", "estimated", "100 MB", "50% done"):
+        assert told in monitor.head.value
+    assert "interrupt the kernel" in monitor.status.value
+    assert monitor.start.disabled
+    with runs.StopSignal(run) as signal:
+        assert not signal.requested
+        monitor.stop.click()
+        assert signal.requested
+    assert "stopping" in monitor.head.value
+    run.leave("stopped")
+    monitor.refresh()
+    assert "stopped" in monitor.head.value
+    assert "Left" in monitor.head.value
+    assert not monitor.start.disabled
+
+
+def test_the_panel_keeps_itself_up_to_date(monitors):
+    run = begun("followed")
+    monitor = monitors("pretrain/followed")
+    run.metric(step=5, loss=1.0, tokens_per_second=1.0, seconds_to_go=1.0)
+    wait(lambda: "step 5 of 8" in monitor.head.value)
+    run.leave("failed")
+    wait(lambda: "failed" in monitor.head.value)
+
+
+def test_chosen_languages_are_drawn_in_colour(monitors):
+    run = begun("coloured")
+    monitor = monitors("pretrain/coloured")
+    run.leave("stopped")
+    assert monitor.languages.options == (("Greek", "ell_Grek"), ("Maltese", "mlt_Latn"))
+    assert monitor.curves.value.count('class="picked') == 2, "the two ends, where none is chosen"
+    monitor.languages.value = ("mlt_Latn",)
+    assert monitor.curves.value.count('class="picked') == 1
+    assert ">Maltese</tspan>" in monitor.curves.value
+    assert "Greek: 2.000</title>" in monitor.curves.value
+    assert "Maltese" in monitor.numbers.value
+
+
+def test_what_a_training_said_when_it_failed_is_shown_and_stays_text(monitors):
+    monitor = monitors("recipes/pretrain/starter.yaml", "name=hostile")
+    monitor._command = lambda: ["resume", HOSTILE]
+    monitor.start.click()
+    wait(lambda: "Problem: " in monitor.status.value)
+    assert "no run &#x27;&lt;img src=x onerror" in monitor.status.value
+    assert not monitor.start.disabled
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(monitors):
+    begun("other").leave("stopped")
+    same = monitors("recipes/pretrain/starter.yaml", "name=other", "train.steps=8")
+    assert same._command() == ["resume", "pretrain/other"]
+    words = ("recipes/pretrain/starter.yaml", "name=other", "train.steps=9")
+    other = monitors(*words)
+    assert other._command() == ["run", *words], "the command tells what differs"
+
+
+def test_the_monitor_names_its_controls(monitors):
+    monitor = monitors("pretrain/starter")
+    for control in (monitor.start, monitor.stop, monitor.languages):
+        assert control.description
+        assert control.tooltip
+
+
+def test_what_is_no_training_is_refused(series):
+    with pytest.raises(UserError, match="tokenizer/starter is no training"):
+        widgets.TrainingMonitor("tokenizer/starter")
 
 
 def test_curves_of_a_run_without_widgets(series):
-    made = widgets.training_curves("pretrain/starter").data
+    made = widgets.training_curves("pretrain/starter", "mt").data
     assert made.count("<svg") == 2
-    assert "Maltese" in made
+    assert ">Maltese</tspan>" in made

@@ -72,8 +72,11 @@ class Tracker:
             return
         name = "-".join([*run.reference.split("/"), *label.split()[:1]])
         settings = run.record["asked"]["recipe"]["train"]
+        session = f"session-{run.record['happened']['sessions']}"
         accelerator.init_trackers(
-            name, {key: value for key, value in settings.items() if not isinstance(value, list)}
+            name,
+            {key: value for key, value in settings.items() if not isinstance(value, list)},
+            {"trackio": {"name": session}},
         )
 
     def __enter__(self) -> Self:
