@@ -100,7 +100,7 @@ stroke-linecap:round}
 .wb.live svg polygon{fill:var(--at);opacity:.18}
 .wb.live svg circle{fill:var(--at)}
 .wb.live svg .main polyline{stroke-width:2.5}
-.wb.live svg .faint polyline{stroke-width:1;opacity:.45}.wb.live svg .faint circle{display:none}
+.wb.live svg .faint polyline{stroke-width:1;opacity:.6}.wb.live svg .faint circle{display:none}
 .wb.live svg .faint:hover polyline{stroke:var(--ink);stroke-width:2.5;opacity:1}
 .wb.live svg text.main{fill:var(--go);font-weight:600}
 .wb.live svg .c1{--at:var(--c1)}.wb.live svg .c2{--at:var(--c2)}.wb.live svg .c3{--at:var(--c3)}

@@ -19,6 +19,7 @@ from workbench.panel import WIDE, Panel
 from workbench.recipe import Sampling
 
 POLL_SECONDS = 1.0
+LISTED = 14
 RUNNING = ("running", "stopping")
 SIGNS = {
     "not begun": "○",
@@ -223,7 +224,7 @@ class TrainingMonitor(Panel):
         self.languages = w.SelectMultiple(
             description="Languages",
             tooltip="Hold Ctrl or Shift to choose several; none chosen shows the two ends",
-            rows=12,
+            rows=LISTED,
             style={"description_width": "auto"},
             layout=w.Layout(flex="0 0 auto", width="250px", display="none"),
         )
@@ -254,13 +255,14 @@ class TrainingMonitor(Panel):
             alive = self._process is not None and self._process.poll() is None
             state = "starting" if alive and now.status not in RUNNING else now.status
             self.start.disabled = alive or now.status in (*RUNNING, "finished")
-            self.stop.disabled = not (alive or now.status == "running")
+            self.stop.disabled = state not in ("starting", "running")
             self.start.description = "Start" if now.status == "not begun" else "Resume"
             self.head.value = render.live(_standing(now, state))
             self._say(now, state)
             names = [(languages.get(tag).name, tag) for tag in now.bits or {}]
             if names and tuple(self.languages.options) != tuple(sorted(names)):
                 self.languages.options = sorted(names)
+                self.languages.rows = min(LISTED, len(names))
                 self.languages.layout.display = self._unfolded.layout.display = None
             drawn = (now.loss[-1:], len(now.loss), now.mean_bits[-1:], self.languages.value)
             if drawn != self._drawn:
@@ -357,7 +359,9 @@ def _side_by_side(said: Sequence[generate.Generation], language: languages.Langu
 def _standing(now: monitor.Now, state: str = "") -> str:
     """Return the head of a training: its state and its numbers of now."""
     state = state or now.status
-    beside = f"step {now.step:,} of {now.steps:,}" if now.steps else ""
+    beside = f"step {now.step:,} of {now.steps:,}" if now.step else ""
+    if state in RUNNING and not now.step:
+        beside = "before the first step"
     tiles = []
     if now.loss:
         began, loss = now.loss[0][1], now.loss[-1][1]
