@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from workbench import generate, recipe, widgets
+from workbench import generate, monitor, recipe, widgets
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Sampling
@@ -92,29 +92,29 @@ def monitors(series):
 
 
 def test_the_monitor_starts_stops_and_resumes_a_training(monitors):
-    monitor = monitors("recipes/pretrain/starter.yaml", "name=watched", "train.steps=60")
-    assert "not begun" in monitor.head.value
-    assert (monitor.start.description, monitor.stop.disabled) == ("Start", True)
-    monitor.start.click()
+    watching = monitors("recipes/pretrain/starter.yaml", "name=watched", "train.steps=60")
+    assert "not begun" in watching.head.value
+    assert (watching.start.description, watching.stop.disabled) == ("Start", True)
+    watching.start.click()
     wait(lambda: len(runs.Run(runs.root() / "pretrain/watched").metrics()) > 3)
-    wait(lambda: not monitor.stop.disabled)
-    monitor.stop.click()
-    wait(lambda: monitor._process.poll() is not None)
-    assert monitor._process.returncode == 143
+    wait(lambda: not watching.stop.disabled)
+    watching.stop.click()
+    wait(lambda: watching._process.poll() is not None)
+    assert watching._process.returncode == 143
     run = runs.find("pretrain/watched")
     assert run.record["happened"]["status"] == "stopped"
-    wait(lambda: not monitor.start.disabled)
-    assert monitor.start.description == "Resume"
-    assert "workbench resume pretrain/watched" in monitor.status.value
+    wait(lambda: not watching.start.disabled)
+    assert watching.start.description == "Resume"
+    assert "workbench resume pretrain/watched" in watching.status.value
     stopped_at = run.metrics()[-1]["step"]
-    monitor.start.click()
+    watching.start.click()
     wait(lambda: run.finished)
-    wait(lambda: "finished" in monitor.head.value and monitor._process.poll() is not None)
-    monitor.refresh()
+    wait(lambda: "finished" in watching.head.value and watching._process.poll() is not None)
+    watching.refresh()
     assert [row["step"] for row in run.metrics()] == list(range(1, 61))
     assert 3 < stopped_at < 60
-    assert "<svg" in monitor.curves.value
-    assert (monitor.start.disabled, monitor.stop.disabled) == (True, True)
+    assert "<svg" in watching.curves.value
+    assert (watching.start.disabled, watching.stop.disabled) == (True, True)
 
 
 def begun(name, steps=8):
@@ -136,52 +136,58 @@ def begun(name, steps=8):
 
 def test_a_training_that_runs_elsewhere_is_watched_and_stopped(monitors):
     run = begun("elsewhere")
-    monitor = monitors("pretrain/elsewhere")
+    watching = monitors("pretrain/elsewhere")
     for told in ("running", "step 4 of 8", "1:05", "1.5 kJ", "estimated", "100 MB", "50% done"):
-        assert told in monitor.head.value
-    assert "interrupt the kernel" in monitor.status.value
-    assert monitor.start.disabled
+        assert told in watching.head.value
+    assert "interrupt the kernel" in watching.status.value
+    assert watching.start.disabled
     with runs.StopSignal(run) as signal:
         assert not signal.requested
-        monitor.stop.click()
+        watching.stop.click()
         assert signal.requested
-    assert "stopping" in monitor.head.value
+    assert "stopping" in watching.head.value
     run.leave("stopped")
-    monitor.refresh()
-    assert "stopped" in monitor.head.value
-    assert "Left" in monitor.head.value
-    assert not monitor.start.disabled
+    watching.refresh()
+    assert "stopped" in watching.head.value
+    assert "Left" in watching.head.value
+    assert not watching.start.disabled
+
+
+def test_much_energy_is_told_in_kilowatt_hours_too():
+    tile = widgets._energy(monitor.Now("x", "running", 9, joules=1.8e6, measured=True))
+    assert (tile.value, tile.note) == ("1.80 MJ", "measured, 0.50 kWh")
+    assert widgets._energy(monitor.Now("x", "running", 9)).value == "–"
 
 
 def test_the_panel_keeps_itself_up_to_date(monitors):
     run = begun("followed")
-    monitor = monitors("pretrain/followed")
+    watching = monitors("pretrain/followed")
     run.metric(step=5, loss=1.0, tokens_per_second=1.0, seconds_to_go=1.0)
-    wait(lambda: "step 5 of 8" in monitor.head.value)
+    wait(lambda: "step 5 of 8" in watching.head.value)
     run.leave("failed")
-    wait(lambda: "failed" in monitor.head.value)
+    wait(lambda: "failed" in watching.head.value)
 
 
 def test_chosen_languages_are_drawn_in_colour(monitors):
     run = begun("coloured")
-    monitor = monitors("pretrain/coloured")
+    watching = monitors("pretrain/coloured")
     run.leave("stopped")
-    assert monitor.languages.options == (("Greek", "ell_Grek"), ("Maltese", "mlt_Latn"))
-    assert monitor.curves.value.count('class="picked') == 2, "the two ends, where none is chosen"
-    monitor.languages.value = ("mlt_Latn",)
-    assert monitor.curves.value.count('class="picked') == 1
-    assert ">Maltese</tspan>" in monitor.curves.value
-    assert "Greek: 2.000</title>" in monitor.curves.value
-    assert "Maltese" in monitor.numbers.value
+    assert watching.languages.options == (("Greek", "ell_Grek"), ("Maltese", "mlt_Latn"))
+    assert watching.curves.value.count('class="picked') == 2, "the two ends, where none is chosen"
+    watching.languages.value = ("mlt_Latn",)
+    assert watching.curves.value.count('class="picked') == 1
+    assert ">Maltese</tspan>" in watching.curves.value
+    assert "Greek: 2.000</title>" in watching.curves.value
+    assert "Maltese" in watching.numbers.value
 
 
 def test_what_a_training_said_when_it_failed_is_shown_and_stays_text(monitors):
-    monitor = monitors("recipes/pretrain/starter.yaml", "name=hostile")
-    monitor._command = lambda: ["resume", HOSTILE]
-    monitor.start.click()
-    wait(lambda: "Problem: " in monitor.status.value)
-    assert "no run &#x27;&lt;img src=x onerror" in monitor.status.value
-    assert not monitor.start.disabled
+    watching = monitors("recipes/pretrain/starter.yaml", "name=hostile")
+    watching._command = lambda: ["resume", HOSTILE]
+    watching.start.click()
+    wait(lambda: "Problem: " in watching.status.value)
+    assert "no run &#x27;&lt;img src=x onerror" in watching.status.value
+    assert not watching.start.disabled
 
 
 def test_a_run_of_another_recipe_is_not_gone_on_with(monitors):
@@ -194,8 +200,8 @@ def test_a_run_of_another_recipe_is_not_gone_on_with(monitors):
 
 
 def test_the_monitor_names_its_controls(monitors):
-    monitor = monitors("pretrain/starter")
-    for control in (monitor.start, monitor.stop, monitor.languages):
+    watching = monitors("pretrain/starter")
+    for control in (watching.start, watching.stop, watching.languages):
         assert control.description
         assert control.tooltip
 

@@ -74,7 +74,7 @@ body[data-jp-theme-light=false] .wb.live{--go:#7db7f5;--good:#74cf9a;--wait:#e6b
 padding:0 9px;font-size:12px;line-height:18px;white-space:nowrap}
 .wb.live .state i{font-style:normal}
 .wb.live .beside{margin-left:auto;color:var(--dim);font-variant-numeric:tabular-nums}
-.wb.wb.live dl.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));
+.wb.wb.live dl.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(104px,1fr));
 gap:8px;margin:10px 0 0}
 .wb.wb.live .tiles div{border:1px solid var(--line);border-radius:6px;padding:6px 10px;margin:0}
 .wb.wb.live .tiles dt{float:none;width:auto;margin:0;padding:0;color:var(--dim);font-size:12px;

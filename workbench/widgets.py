@@ -382,11 +382,7 @@ def _standing(now: monitor.Now, state: str = "") -> str:
                 "–" if now.status == "finished" else monitor.duration(now.seconds_to_go or 0),
                 f"{now.share:.0%} done" + (f", {now.label}" if now.label else ""),
             ),
-            render.Tile(
-                "Energy",
-                "–" if now.joules is None else energy.told(now.joules),
-                "not told" if now.joules is None else "measured" if now.measured else "estimated",
-            ),
+            _energy(now),
             render.Tile(
                 "Memory",
                 "–" if now.memory_bytes is None else monitor.megabytes(now.memory_bytes),
@@ -397,6 +393,14 @@ def _standing(now: monitor.Now, state: str = "") -> str:
             render.Tile("Skipped", f"{now.skipped:,}", "steps that were not finite"),
         ]
     return render.standing(now.reference, state, SIGNS[state], now.share, beside, tiles)
+
+
+def _energy(now: monitor.Now) -> render.Tile:
+    if now.joules is None:
+        return render.Tile("Energy", "–", "not told")
+    value, _, hours = energy.told(now.joules).partition(" (")
+    word = "measured" if now.measured else "estimated"
+    return render.Tile("Energy", value, word + (f", {hours.rstrip(')')}" if hours else ""))
 
 
 def _advice(now: monitor.Now, state: str, own: bool, command: Sequence[str]) -> str:
