@@ -145,3 +145,62 @@ def test_samples_are_searched_by_keyboard_and_a_hostile_one_stays_text(inspected
             shots = Path(os.environ.get("WORKBENCH_SHOTS", tmp_path))
             page.screenshot(path=shots / "samples.png")
             browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, from the system's packages")
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_a_training_is_started_stopped_and_resumed_in_the_panel(lab, tmp_path, theme):
+    from playwright.sync_api import expect, sync_playwright
+
+    name = theme.split()[-1].lower()
+    source = (
+        "from workbench import widgets\n\nwidgets.TrainingMonitor('recipes/pretrain/starter.yaml', "
+        f"'name=browsed-{name}', 'train.steps=80')"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "notebooks" / "monitor.ipynb")
+    settings = tmp_path / "config/lab/user-settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{theme}"}}')
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1300, "height": 1200})
+        try:
+            page.goto(f"{lab}/lab/tree/monitor.ipynb?reset")
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            panel = page.locator(".jp-OutputArea-output", has=page.locator(".stands")).last
+            state, button = panel.locator(".state"), panel.locator("button.jupyter-button")
+            expect(state).to_have_text("○ not begun", timeout=120_000)
+            button.filter(has_text="Start").click()
+            expect(panel.locator(".tiles")).to_be_visible(timeout=120_000)
+            button.filter(has_text="Stop and save").click()
+            expect(state).to_have_text("■ stopped", timeout=60_000)
+            expect(panel.get_by_text(f"workbench resume pretrain/browsed-{name}")).to_be_visible()
+            button.filter(has_text="Resume").click()
+            expect(state).to_have_text("✓ finished", timeout=120_000)
+            expect(panel.locator(".beside")).to_have_text("step 80 of 80")
+            panel.get_by_label("Languages").select_option(["Finnish"])
+            expect(panel.locator("text.picked")).to_have_count(1)
+            expect(panel.locator("text.picked")).to_contain_text("Finnish")
+            # In either theme the ink stands out from the paper, which is that of the notebook.
+            ink, paper = panel.locator(".stands b").evaluate(
+                "b => [getComputedStyle(b).color, "
+                "getComputedStyle(b.closest('.live')).backgroundColor]"
+            )
+            light, dark = (paper, ink) if name == "light" else (ink, paper)
+            assert _brightness(light) > 0.8
+            assert _brightness(dark) < 0.2
+        finally:
+            shots = Path(os.environ.get("WORKBENCH_SHOTS", tmp_path))
+            page.screenshot(path=shots / f"monitor-{name}.png")
+            browser.close()
+
+
+def _brightness(colour):
+    """Of ``rgb(...)`` or ``rgba(...)``, from 0 to 1; what shines through is not looked at."""
+    red, green, blue = (float(part) for part in colour.split("(")[1].rstrip(")").split(",")[:3])
+    return (red + green + blue) / 3 / 255

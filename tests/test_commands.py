@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import PROJECT, TAGS
 
-from workbench import __main__, commands
+from workbench import __main__, commands, recipe
 from workbench import run as runs
 
 
@@ -49,6 +49,40 @@ def test_the_second_time_everything_is_reused(series, capsys):
 def test_tables_are_printed(series, capsys, words):
     assert __main__.main(words) == 0
     assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_a_training_is_shown_while_it_runs_and_when_it_has_stopped(series, cli):
+    wanted = recipe.load("recipes/pretrain/starter.yaml", ["name=shown"])
+    run = runs.Run.begin(wanted)
+    run.metric(
+        step=6,
+        loss=4.5,
+        tokens_per_second=900.0,
+        seconds_to_go=61.0,
+        energy_joules=1200.0,
+        memory_bytes=2**29,
+        bits_per_byte={"mlt_Latn": 2.5, "kat_Geor": 1.5},
+    )
+    done = cli("show", "pretrain/shown")
+    assert done.returncode == 0
+    for said in (
+        "pretrain/shown: running",
+        "6 of 24, 25% of the run",
+        "4.500 nats a token",
+        "900 tokens/s, 1:01 to go",
+        "1.2 kJ, estimated",
+        "512 MB now",
+        "workbench stop pretrain/shown",
+        "Georgian",
+    ):
+        assert said in done.stdout
+    run.leave("stopped")
+    said = commands.show("pretrain/shown")
+    assert said.startswith("pretrain/shown: stopped")
+    assert "workbench resume pretrain/shown" in said
+    finished = commands.show("pretrain/starter")
+    assert "24 of 24, 100% of the run" in finished
+    assert "resume" not in finished
 
 
 def test_languages_for_programs(capsys, house):

@@ -25,12 +25,26 @@ def test_what_the_record_knows_is_filled(papers):
     happened = run.record["happened"]
     assert f"{happened['parameters']:,}" in card["Properties", "parameters"]["value"]
     assert card["Compute", "training FLOP"]["value"] == f"{happened['flops']:.2g}"
+    energy = card["Energy", "training energy"]
+    assert happened["energy"]["source"] in energy["value"]
+    assert happened["energy"]["boundary"] in energy["value"]
+    assert (energy["status"], energy["source"]) == ("filled", "happened.energy")
     weights = runs.sha256(run.path / "model" / "model.safetensors")
     assert card["General", "authenticity: SHA-256 of the weights"]["value"] == weights
     assert "evaluate/starter" in card["Record", "runs that build on it"]["value"]
     assert "Maltese" in papers[0].read_text(encoding="utf-8")
     summary = fields(papers[1])
     assert summary["2.5", "synthetic data"]["value"] == "starter"
+
+
+@pytest.mark.parametrize(("measured", "word"), [(True, ", measured"), (False, ", an estimate")])
+def test_energy_says_how_it_is_known(measured, word):
+    record = {"joules": 7.2e6, "source": "RAPL", "boundary": "packages", "measured": measured}
+    assert document._energy(record).value == (
+        f"7.20 MJ (2.00 kWh){word} over all sessions of the run: RAPL; boundary: packages"
+    )
+    unknown = document._energy(None)
+    assert (unknown.value, unknown.status) == ("N/A: it was not measured", "not stated")
 
 
 def test_nothing_is_attested_by_a_machine(papers):

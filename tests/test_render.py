@@ -1,3 +1,4 @@
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -16,6 +17,7 @@ HOSTILE = [
 ]
 SAFE = {"div", "h4", "p", "span", "small", "table", "caption", "thead", "tbody", "tr", "th", "td"}
 SAFE |= {"svg", "line", "text", "polyline", "b", "i", "br"}
+SAFE |= {"g", "title", "tspan", "circle", "polygon", "rect", "dl", "dt", "dd"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -24,8 +26,10 @@ def test_hostile_text_stays_text_everywhere(text):
         render.cards([{"model": text, "prompt": text, "text": text, "note": text}], text),
         render.table([[text, 1, 2.5, None]], [text], text),
         render.status(text, problem=True),
-        render.curve({text: [(0, 1), (1, 2)]}, text, text, text),
-        render.curve({}, text, text, text),
+        render.chart([render.Line(text[:17], [(0, 1), (1, 2)])], text, text, text),
+        render.chart([render.Line(text, [(0, 1), (1, 2)], "faint")], text, text, text),
+        render.chart([], text, text, text),
+        render.standing(text, text, text, 0.5, text, [render.Tile(text, text, text)]),
     ]
     for markup in made:
         assert text in "".join(inert(markup).itertext())
@@ -85,9 +89,38 @@ def test_a_problem_is_said_in_words_not_by_colour_alone():
     assert "Problem: " in render.status("x", problem=True)
 
 
-def test_curves_are_told_apart_without_colour():
-    tree = ElementTree.fromstring(
-        render.curve({"a": [(0, 1), (1, 2)], "b": [(0, 2), (1, 1)]}, "t", "x", "y")
+def test_lines_are_told_apart_without_colour():
+    lines = [render.Line(name, [(0, 1), (1, y)], "picked") for name, y in (("a", 2), ("b", 3))]
+    tree = ElementTree.fromstring(render.chart(lines, "t", "u", "x"))
+    drawn = [element for element in tree.iter() if element.tag == "polyline"]
+    assert len({line.get("stroke-dasharray") for line in drawn}) == 2
+    assert {"a", "2.000", "b", "3.000"} <= set(tree.itertext())
+
+
+def test_a_chart_by_hand():
+    """From (0, 2) to (10, 4), of 20 steps: half of the way across, from bottom to top."""
+    made = render.chart([render.Line("a", [(0, 2), (10, 4)])], "t", "u", "x", 20, (266, 170))
+    tree = ElementTree.fromstring(made)
+    (line,) = [element for element in tree.iter() if element.tag == "polyline"]
+    # 46 to the left, 34 above and 36 below; 104 of 156 steps to the right are left to the name.
+    assert line.get("points") == "46.0,134.0 98.0,34.0"
+    texts = [text for element in tree.iter("text") for text in [element.text] if text]
+    assert texts == ["2", "2.5", "3", "3.5", "4", "0", "5", "10", "15", "20", "x"]
+
+
+def test_one_value_alone_can_be_drawn():
+    ElementTree.fromstring(render.chart([render.Line("a", [(1, 0.0)])], "t", "u", "x"))
+    ElementTree.fromstring(render.chart([render.Line("a", [(1, 2.5)])], "t", "u", "x"))
+
+
+def test_names_at_the_ends_of_lines_do_not_lie_on_each_other():
+    names = [render.Line(str(n), [(0, 5), (1, 1 + n / 1000)], "picked") for n in range(9)]
+    tree = ElementTree.fromstring(render.chart(names, "t", "u", "x"))
+    heights = sorted(
+        float(text.get("y"))
+        for text in tree.iter("text")
+        if text.get("class", "").startswith("name")
     )
-    lines = [element for element in tree.iter() if element.tag == "polyline"]
-    assert len({line.get("stroke-dasharray") for line in lines}) == 2
+    assert len(heights) == 9
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 14.9
+    assert 0 < heights[0] < heights[-1] < 230

@@ -12,7 +12,17 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from workbench import bits, checkpoint, languages, pace, packing, processes, tokenizer, train
+from workbench import (
+    bits,
+    checkpoint,
+    languages,
+    pace,
+    packing,
+    processes,
+    tokenizer,
+    tracking,
+    train,
+)
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -24,6 +34,7 @@ ADAPTERS, WORK, DONE = "adapters", "work", "done.json"
 
 def make(run: runs.Run, recipe: AdaptRecipe) -> None:
     """Train an adapter for every language that has training text."""
+    tracking.require(recipe.train)
     base = models.load(recipe.base)
     text_tokenizer = tokenizer.load(models.folder_of(recipe.base), models.revision_of(recipe.base))
     pack = packing.pack(run, recipe.data, text_tokenizer)

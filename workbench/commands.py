@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import languages as registry
-from workbench import processes, recipe
+from workbench import monitor, processes, recipe
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -188,8 +188,7 @@ def show(reference: str | Path) -> str:
         f"{found.reference}: {'finished' if found.finished else happened.get('status', '?')}",
         f"  why      {record.get('asked', {}).get('recipe', {}).get('why', '')}",
         f"  where    {_short(found.path)}",
-        f"  started  {happened.get('started', '?')}, {happened.get('seconds', 0):.1f} s, "
-        f"peak memory {happened.get('peak_memory_bytes', 0) / 2**20:,.0f} MB",
+        f"  started  {happened.get('started', '?')}{_took(happened)}",
     ]
     faults = happened.get("faults", {})
     if faults.get("total"):
@@ -201,13 +200,13 @@ def show(reference: str | Path) -> str:
             f"  dropped  {sum(dropped.values()):,} of {happened['documents']:,} documents"
             + (f": {reasons}" if reasons else "")
         )
-    metrics = found.metrics()
-    if metrics:
-        last = metrics[-1]
-        lines.append(
-            f"  last step {last['step']}, loss {last['loss']}, "
-            f"{last['tokens_per_second']:,.0f} tokens/s"
-        )
+    if "train" in record.get("asked", {}).get("recipe", {}):
+        now = monitor.Watch(found.path).look()
+        # What is written at the end of a run has more of each language.
+        table = "" if found.finished else monitor.by_language(now)
+        lines[0] = f"{found.reference}: {now.status}"
+        lines += [*monitor.screen(now), *filter(None, [monitor.next_command(now)])]
+        lines += ["", table] if table else []
     for name in ("languages", "generations"):
         if (found.path / f"{name}.json").exists():
             rows = found.read_result(name)
@@ -218,6 +217,14 @@ def show(reference: str | Path) -> str:
     if (found.path / runs.REPORT).exists():
         lines.append(f"  report   {_short(found.path / runs.REPORT)}")
     return "\n".join(lines).rstrip()
+
+
+def _took(happened: dict[str, Any]) -> str:
+    """Say how long the sessions that have ended took, and how much memory."""
+    seconds, memory = happened.get("seconds"), happened.get("peak_memory_bytes")
+    return (f", {seconds:.1f} s" if seconds else "") + (
+        f", peak memory {memory / 2**20:,.0f} MB" if memory else ""
+    )
 
 
 def results(reference: str | Path, *columns: str, table: str = "") -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench import cleaning, languages
+from workbench import cleaning, energy, languages
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import InspectRecipe, PretrainRecipe
@@ -174,7 +174,7 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
             "happened.flops_per_token",
         ),
         filled("Compute", "tokens trained on", f"{happened['tokens']:,}", "happened.tokens"),
-        Field("Energy", "training energy", "N/A: it was not measured", "not stated"),
+        _energy(happened.get("energy")),
         filled("Record", "commit", _commit(provenance), "provenance.git"),
         filled("Record", "runs that build on it", ", ".join(made) or "none", "asked.inputs"),
     ]
@@ -193,6 +193,19 @@ def _curriculum(run: runs.Run) -> str:
             f"mix {phase.mix.strategy}"
         )
     return "; then ".join(told)
+
+
+def _energy(record: dict[str, Any] | None) -> Field:
+    """Say what the run took, how that is known, and what is within the number."""
+    name = "training energy"
+    if record is None:
+        return Field("Energy", name, "N/A: it was not measured", "not stated")
+    word = "measured" if record["measured"] else "an estimate"
+    value = (
+        f"{energy.told(record['joules'])}, {word} over all sessions of the run: "
+        f"{record['source']}; boundary: {record['boundary']}"
+    )
+    return Field("Energy", name, value, "filled", "happened.energy")
 
 
 def _gate(judgements: Sequence[dict[str, Any]]) -> str:

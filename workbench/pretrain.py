@@ -19,6 +19,7 @@ from workbench import (
     processes,
     sequences,
     tokenizer,
+    tracking,
     train,
 )
 from workbench import model as models
@@ -30,6 +31,7 @@ CHECKPOINTS = "checkpoints"
 
 def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     """Train the model of ``recipe``; go on where an earlier session of the run was stopped."""
+    tracking.require(recipe.train)
     text_tokenizer = tokenizer.load(tokenizer.folder_of(recipe.tokenizer))
     _read_datamixes(run, recipe)
     wanted = recipe.phases()

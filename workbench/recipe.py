@@ -200,6 +200,9 @@ class Mix:
             )
 
 
+TRACKERS = ("trackio", "tensorboard")
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of a curriculum."""
@@ -273,6 +276,8 @@ class Training:
     """Older ones are removed; at least two are kept, so that a damaged one is no loss."""
     bad_steps: int = 10
     """Stop after so many steps in a row whose loss or gradient was not finite."""
+    trackers: list[str] = field(default_factory=list)
+    """Also log to ``trackio`` or ``tensorboard``, on this machine; neither is installed with us."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -293,6 +298,11 @@ class Training:
             self.keep_checkpoints >= 2,
             f"keep_checkpoints must be at least 2, it is {self.keep_checkpoints}",
         )
+        for name in self.trackers:
+            _require(
+                name in TRACKERS,
+                f"trackers has {name!r}{nearest(name, TRACKERS)}; there are {', '.join(TRACKERS)}",
+            )
         for name in ("learning_rate", "muon_rate", "clip"):
             value = getattr(self, name)
             _require(value > 0, f"{name} must be positive, it is {value}")

@@ -7,6 +7,7 @@ markup in which that text is inert.
 
 import base64
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,62 @@ border:1px solid var(--line);border-radius:6px;max-height:28em;overflow:auto;bac
 .wb.wb dl.about dt{float:none;width:auto;margin:0;color:#566372;font-weight:400;white-space:nowrap}
 .wb.wb dl.about dd{margin:0;overflow-wrap:anywhere}
 </style>"""
+# Of what changes while one looks at it: in the colours of JupyterLab's theme, light or dark.
+LIVE_STYLE = """<style>
+.wb.live{--ink:var(--jp-ui-font-color1,#1d2733);--dim:var(--jp-ui-font-color2,#566372);
+--paper:var(--jp-layout-color0,#fff);--line:var(--jp-border-color2,#d5dde6);
+--soft:var(--jp-layout-color2,#f1f4f8);--go:#1f5fa8;--good:#1e7a46;--wait:#8a5a00;--bad:#b3261e;
+--c1:#c4561a;--c2:#1e7a46;--c3:#7a3e9d;--c4:#0b7285;--c5:#8a6d00;--c6:#b02a6f;
+color:var(--ink);background:var(--paper)}
+body[data-jp-theme-light=false] .wb.live{--go:#7db7f5;--good:#74cf9a;--wait:#e6b450;
+--bad:#ff8a80;--c1:#f2a26b;--c2:#74cf9a;--c3:#c99be8;--c4:#5fd0da;--c5:#e0c04a;--c6:#f48fb8}
+.wb.wb.live table{color:var(--ink)}
+.wb.live .status{background:var(--soft);border-color:var(--go);border-radius:0 4px 4px 0}
+.wb.live .status.problem{border-color:var(--bad)}
+.wb.live .stands{--state:var(--dim);padding:2px}
+.wb.live .running{--state:var(--go)}.wb.live .finished{--state:var(--good)}
+.wb.live :is(.stopping,.stopped,.starting){--state:var(--wait)}
+.wb.live :is(.failed,.killed){--state:var(--bad)}
+.wb.live .stands>p{display:flex;flex-wrap:wrap;gap:4px 12px;align-items:baseline;margin:0 0 6px}
+.wb.live .stands>p b{font-size:16px;font-weight:600}
+.wb.live .state{color:var(--state);border:1px solid var(--state);border-radius:9px;
+padding:0 9px;font-size:12px;line-height:18px;white-space:nowrap}
+.wb.live .state i{font-style:normal}
+.wb.live .beside{margin-left:auto;color:var(--dim);font-variant-numeric:tabular-nums}
+.wb.wb.live dl.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(104px,1fr));
+gap:8px;margin:10px 0 0}
+.wb.wb.live .tiles div{border:1px solid var(--line);border-radius:6px;padding:6px 10px;margin:0}
+.wb.wb.live .tiles dt{float:none;width:auto;margin:0;padding:0;color:var(--dim);font-size:12px;
+font-weight:400;line-height:1.3}
+.wb.wb.live .tiles dd{margin:0;padding:0;width:auto;float:none;font-size:19px;line-height:1.35;
+font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
+.wb.wb.live .tiles dd small{display:block;font-size:11px;line-height:1.3;font-weight:400;
+color:var(--dim);white-space:normal}
+.wb.live .nothing{margin:6px 0;padding:14px;border:1px dashed var(--line);border-radius:6px;
+color:var(--dim)}
+.wb.live svg{display:block;width:100%;max-width:760px;height:auto;margin-top:4px;
+font:12px system-ui,sans-serif}
+.wb.live svg.done{height:6px;max-width:none;border-radius:3px;background:var(--soft)}
+.wb.live .done rect{fill:var(--state)}
+.wb.live svg text{fill:var(--ink)}.wb.live svg .dim{fill:var(--dim)}
+.wb.live svg .title{font-weight:600;font-size:13px}
+.wb.live svg .grid{stroke:var(--line)}
+.wb.live svg .name{font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--paper);
+stroke-width:4px;stroke-linejoin:round}
+.wb.live svg g{--at:var(--go)}.wb.live svg g.faint{--at:var(--dim)}
+.wb.live svg polyline{fill:none;stroke:var(--at);stroke-width:2;stroke-linejoin:round;
+stroke-linecap:round}
+.wb.live svg polygon{fill:var(--at);opacity:.18}
+.wb.live svg circle{fill:var(--at)}
+.wb.live svg .main polyline{stroke-width:2.5}
+.wb.live svg .faint polyline{stroke-width:1;opacity:.6}.wb.live svg .faint circle{display:none}
+.wb.live svg .faint:hover polyline{stroke:var(--ink);stroke-width:2.5;opacity:1}
+.wb.live svg text.main{fill:var(--go);font-weight:600}
+.wb.live svg .c1{--at:var(--c1)}.wb.live svg .c2{--at:var(--c2)}.wb.live svg .c3{--at:var(--c3)}
+.wb.live svg .c4{--at:var(--c4)}.wb.live svg .c5{--at:var(--c5)}.wb.live svg .c6{--at:var(--c6)}
+.wb.live svg text.picked{fill:var(--at)}
+</style>"""
+COLOURS = 6
 # Nothing runs and nothing is fetched.
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -102,6 +159,11 @@ def escape(text: object) -> str:
 def page(body: str) -> str:
     """Wrap markup made here in the workbench's style."""
     return f'{STYLE}<div class="wb">{body}</div>'
+
+
+def live(body: str) -> str:
+    """Wrap markup made here in the style of what changes, which follows JupyterLab's theme."""
+    return f'{STYLE}{LIVE_STYLE}<div class="wb live">{body}</div>'
 
 
 @dataclass(frozen=True)
@@ -240,67 +302,176 @@ def status(text: str, problem: bool = False) -> str:
     return f'<div class="{kind}" role="status">{escape(word + text)}</div>'
 
 
-def curve(
-    series: Mapping[str, Sequence[tuple[float, float]]],
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    look: Literal["main", "picked", "faint"] = "main"
+    """``faint`` lines say their name under the mouse only."""
+    band: Sequence[tuple[float, float, float]] = ()
+    """What lies around the line: x, low, high."""
+
+
+def chart(
+    lines: Sequence[Line],
     title: str,
+    unit: str,
     x_label: str,
-    y_label: str,
-    width: int = 640,
-    height: int = 260,
+    x_end: float = 0.0,
+    size: tuple[int, int] = (680, 230),
 ) -> str:
-    """Return line charts as SVG: ``series`` maps a name to its ``(x, y)`` points.
+    """Return a line chart as SVG, in the colours of :func:`live`.
 
     Made here rather than with matplotlib because widget callbacks run on a second thread, in which
-    matplotlib's global state gets mixed up. Lines are told apart by dashes as well as colour.
+    matplotlib's global state gets mixed up. Lines are told apart by dashes and by the name and last
+    value at their end as well as by colour.
+
+    Args:
+        lines: ``picked`` ones get a colour each, in order.
+        title: what is drawn.
+        unit: of the vertical axis.
+        x_label: of the horizontal axis, which begins at 0.
+        x_end: where the horizontal axis ends, if beyond the last point.
+        size: width and height, in pixels at full size.
     """
-    points = [point for line in series.values() for point in line]
-    if not points:
-        return f'<p class="status">{escape(title)}: nothing measured yet</p>'
-    left, right, top, bottom = 56, 150, 30, 40
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    x_low, x_high, y_low, y_high = min(xs), max(xs), min(ys), max(ys)
+    values = [y for line in lines for _, y in line.points]
+    values += [y for line in lines for _, *ends in line.band for y in ends]
+    if not values:
+        return f'<p class="nothing"><b>{escape(title)}</b>: nothing measured yet</p>'
+    (width, height), left, top, bottom = size, 46, 34, 36
+    y_low, y_high, y_ticks = _axis(min(values), max(values))
+    x_high = max(x_end, *(x for line in lines for x, _ in line.points), 1)
+    _, _, x_ticks = _axis(0, x_high)
+    # Names need room only where the lines come near the right end.
+    reach = max(x for line in lines for x, _ in line.points) / x_high
+    right = max(20.0, width - left - (width - left - NAMES) / max(reach, 0.01))
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / ((x_high - x_low) or 1)
-        up = (y - y_low) / ((y_high - y_low) or 1)
-        return left + across * (width - left - right), height - bottom - up * (
-            height - top - bottom
-        )
+    def across(x: float) -> float:
+        return left + x / x_high * (width - left - right)
 
-    parts = []
-    for fraction in (0, 0.5, 1):
-        value = y_low + fraction * (y_high - y_low)
-        _, y = place(x_low, value)
+    def down(y: float) -> float:
+        return height - bottom - (y - y_low) / (y_high - y_low) * (height - top - bottom)
+
+    parts = [
+        f'<text x="4" y="16"><tspan class="title">{escape(title)}</tspan>'
+        f'<tspan class="dim" dx="8">{escape(unit)}</tspan></text>',
+        *(
+            f'<line class="grid" x1="{left}" x2="{width - right:.1f}" y1="{down(y):.1f}" '
+            f'y2="{down(y):.1f}"/><text class="dim" x="{left - 8}" y="{down(y) + 4:.1f}" '
+            f'text-anchor="end">{y:g}</text>'
+            for y in y_ticks
+        ),
+        *(
+            f'<text class="dim" x="{across(x):.1f}" y="{height - bottom + 17}" '
+            f'text-anchor="middle">{x:,.0f}</text>'
+            for x in x_ticks
+            if x <= x_high
+        ),
+        f'<text class="dim" x="{left}" y="{height - 3}">{escape(x_label)}</text>',
+    ]
+    named: list[tuple[float, str]] = []
+    picked = 0
+    for line in sorted(lines, key=lambda one: ("faint", "picked", "main").index(one.look)):
+        if not line.points:
+            continue
+        if line.look == "picked":
+            picked += 1
+        kind = f"picked c{(picked - 1) % COLOURS + 1}" if line.look == "picked" else line.look
+        outline = [(x, y) for x, y, _ in line.band] + [(x, y) for x, _, y in reversed(line.band)]
+        shape = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in outline)
+        drawn = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in line.points)
+        x, y = line.points[-1]
+        dashes = DASHES[(picked - 1) % len(DASHES)] if line.look == "picked" else "none"
         parts.append(
-            f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dde4ec"/>'
-            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>'
+            f'<g class="{kind}"><title>{escape(line.name)}: {y:.3f}</title>'
+            + (f'<polygon points="{shape}"/>' if shape else "")
+            + f'<polyline points="{drawn}" stroke-dasharray="{dashes}"/>'
+            + f'<circle cx="{across(x):.1f}" cy="{down(y):.1f}" r="3"/></g>'
         )
-    for value in (x_low, x_high):
-        x, _ = place(value, y_low)
-        parts.append(
-            f'<text x="{x:.1f}" y="{height - 22}" text-anchor="middle">{value:,.0f}</text>'
-        )
-    colours = ("#1f5fa8", "#c4561a", "#2c7a4b", "#7a3e9d", "#8a6d00", "#5b6770")
-    for number, (name, line) in enumerate(series.items()):
-        colour = colours[number % len(colours)]
-        dashes = ("none", "6 3", "2 3", "8 3 2 3")[number % 4]
-        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
-        y = top + 16 * number + 8
-        parts.append(
-            f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2" '
-            f'stroke-dasharray="{dashes}"/>'
-            f'<line x1="{width - right + 10}" x2="{width - right + 34}" y1="{y}" y2="{y}" '
-            f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-            f'<text x="{width - right + 40}" y="{y + 4}">{escape(name)}</text>'
-        )
+        if line.look != "faint":
+            said = line.name if len(line.name) <= 17 else f"{line.name[:16]}…"
+            text = f'<tspan>{escape(said)}</tspan><tspan dx="6">{y:.3f}</tspan>'
+            named.append((down(y), f'class="name {kind}">{text}'))
+    x = across(reach * x_high) + 9
+    for y, text in _apart(named, 15.0, top, height - bottom):
+        parts.append(f'<text x="{x:.1f}" y="{y + 4:.1f}" {text}</text>')
     return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" font-size="12" font-family="system-ui,sans-serif">'
-        f'<text x="{left}" y="18" font-weight="600">{escape(title)}</text>{"".join(parts)}'
-        f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-        f'<text transform="translate(14 {height / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text></svg>"
+        f'<svg role="img" aria-label="{escape(title)}, {escape(unit)}" '
+        f'viewBox="0 0 {width} {height}" width="{width}">{"".join(parts)}</svg>'
+    )
+
+
+# Pixels that a name and a number at the end of a line take.
+NAMES = 168
+DASHES = ("none", "7 3", "2 3", "9 3 2 3")
+
+
+def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
+    """Return the ends of an axis and its marks, at 1, 2 or 5 times a power of ten."""
+    span = (high - low) or abs(high) or 1.0
+    rough = span / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    last = max(last, first + 1)
+    return first * step, last * step, [round(mark * step, 10) for mark in range(first, last + 1)]
+
+
+def _apart(
+    texts: Sequence[tuple[float, str]], room: float, top: float, bottom: float
+) -> list[tuple[float, str]]:
+    """Move texts on one vertical line so that none lies on another: height, text."""
+    placed: list[tuple[float, str]] = []
+    for y, text in sorted(texts):
+        placed.append((max(y, placed[-1][0] + room if placed else top), text))
+    below = bottom
+    for number in range(len(placed) - 1, -1, -1):
+        y, text = placed[number]
+        placed[number] = (min(y, below), text)
+        below = placed[number][0] - room
+    return placed
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number to see at once."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def standing(
+    title: str, state: str, sign: str, share: float, beside: str, tiles: Sequence[Tile]
+) -> str:
+    """Return how a long work stands: a state in words, how much is done, and a few numbers.
+
+    Args:
+        title: of the work.
+        state: one of the words that :data:`LIVE_STYLE` gives a colour to.
+        sign: stands before the word, so that it is not told by colour alone.
+        share: how much is done, from 0 to 1.
+        beside: the same in words.
+        tiles: numbers.
+    """
+    cells = "".join(
+        f"<div><dt>{escape(tile.name)}</dt><dd>{escape(tile.value)}</dd>"
+        f"<dd><small>{escape(tile.note)}</small></dd></div>"
+        for tile in tiles
+    )
+    percent = f"{100 * min(max(share, 0.0), 1.0):.1f}"
+    kind = escape(state.replace(" ", "-"))
+    return (
+        f'<div class="stands {kind}"><p><b>{escape(title)}</b>'
+        f'<span class="state"><i>{escape(sign)}</i> {escape(state)}</span>'
+        f'<span class="beside">{escape(beside)}</span></p>'
+        f'<svg class="done" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent}" aria-label="{escape(title)}, how much is done" '
+        f'viewBox="0 0 100 6" preserveAspectRatio="none"><rect width="{percent}" height="6"/></svg>'
+        + (f'<dl class="tiles">{cells}</dl>' if cells else "")
+        + "</div>"
     )
 
 

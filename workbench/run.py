@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
+from workbench import energy
 from workbench import recipe as recipes
 from workbench.errors import OutOfSpace, Stopped, UserError, nearest
 
@@ -86,6 +87,7 @@ class Run:
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
         self._began = time.monotonic()
+        self._meter: energy.Meter | None = None
 
     @property
     def reference(self) -> str:
@@ -147,6 +149,8 @@ class Run:
                 "provenance": {},
             }
         run.record["happened"]["sessions"] += 1
+        run._meter = energy.Meter(run._energy_before())
+        run.record["happened"]["energy"] = run._meter.record()
         run.record["provenance"].update(_provenance())
         run.save_record()
         return run
@@ -175,12 +179,30 @@ class Run:
 
     def _take_lock(self) -> None:
         self._lock = (self.path / LOCK).open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-            raise UserError(f"{self.reference} is being written by another process") from None
+        # Whoever looks whether the run is being written holds the lock for a moment.
+        for last in (False, False, True):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if not last:
+                    time.sleep(0.02)
+        self._lock.close()
+        self._lock = None
+        raise UserError(f"{self.reference} is being written by another process")
+
+    def _energy_before(self) -> dict[str, Any] | None:
+        """Return the energy of earlier sessions; of one that was killed, what its metrics tell."""
+        known: dict[str, Any] = dict(self.record["happened"].get("energy") or {})
+        told = max((row.get("energy_joules", 0.0) for row in self.metrics()), default=0.0)
+        if told > known.get("joules", 0.0):
+            known["joules"] = told
+        return known or None
+
+    def joules(self) -> float:
+        """Return the energy that the run has taken so far, over all its sessions, in joules."""
+        assert self._meter is not None, "only a run that was begun takes energy"
+        return self._meter.joules()
 
     def happened(self, **facts: object) -> None:
         """Add facts to the record's ``happened`` block."""
@@ -250,9 +272,7 @@ class Run:
             status="finished",
             ended=_now(),
             peak_memory_bytes=peak_memory(),
-            seconds=round(
-                self.record["happened"].get("seconds", 0.0) + time.monotonic() - self._began, 3
-            ),
+            **self._spent(),
         )
         self.save_record()
         self._close()
@@ -261,15 +281,19 @@ class Run:
     def leave(self, status: str) -> None:
         """State that the run ended early; it can be taken up again."""
         with contextlib.suppress(OutOfSpace):
-            self.happened(
-                status=status,
-                seconds=round(
-                    self.record["happened"].get("seconds", 0.0) + time.monotonic() - self._began, 3
-                ),
-            )
+            self.happened(status=status, **self._spent())
         self._close()
 
+    def _spent(self) -> dict[str, Any]:
+        before = self.record["happened"].get("seconds", 0.0)
+        spent: dict[str, Any] = {"seconds": round(before + time.monotonic() - self._began, 3)}
+        if self._meter is not None:
+            spent["energy"] = self._meter.record()
+        return spent
+
     def _close(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
@@ -281,6 +305,9 @@ class Run:
 
 class Follower(Run):
     """A run as it is known to a process that trains along with the first, and writes nothing."""
+
+    def joules(self) -> float:
+        return 0.0
 
     def save_record(self) -> None:
         pass
@@ -463,6 +490,14 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def memory() -> int:
+    """Return the resident memory of this process now, in bytes; where it is not told, the peak."""
+    with contextlib.suppress(OSError):
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * resource.getpagesize()
+    return peak_memory()
+
+
 class StopSignal:
     """Remembers a request to stop, so that a loop can save its state at the next good moment.
 
@@ -503,6 +538,18 @@ class StopSignal:
     def raise_stopped(self, message: str) -> None:
         """Raise :class:`Stopped` with the signal's number."""
         raise Stopped(message, self._number or signal.SIGTERM)
+
+
+def being_written(run: Run) -> bool:
+    """Return whether a process, be it this one, is writing ``run`` now."""
+    try:
+        with (run.path / LOCK).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def request_stop(run: Run) -> None:
@@ -577,15 +624,8 @@ def _manifest_hash(run: Run) -> str:
 
 
 def _refuse_if_locked(path: Path) -> None:
-    lock = path / LOCK
-    if lock.exists():
-        with lock.open("a+") as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{path.parent.name}/{path.name} is being written by another process"
-                ) from None
+    if being_written(Run(path)):
+        raise UserError(f"{path.parent.name}/{path.name} is being written by another process")
 
 
 def _set_aside(path: Path) -> None:

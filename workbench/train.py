@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding
+from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding, tracking
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
@@ -70,7 +70,7 @@ def train(
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
     loop = _Loop(run, model, phases, config, checkpoints, pace_, label)
-    with runs.StopSignal(run) as stop:
+    with runs.StopSignal(run) as stop, loop.tracker:
         if not pace_.compiled:
             return loop.go(stop)
         try:
@@ -102,7 +102,8 @@ class _Loop:
         # Accelerate keeps the first precision of a process for good unless told otherwise.
         AcceleratorState._reset_state(reset_partial_state=False)
         self.accelerator = Accelerator(
-            mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
+            mixed_precision="no" if pace_.precision == "fp32" else pace_.precision,
+            **tracking.arguments(run, config),
         )
         plugin = sharding.asked(model)
         self.feed = Feed(phases, config.sequence, config.seed, config.packing)
@@ -130,6 +131,7 @@ class _Loop:
         self.sharded = plugin is not None
         self.optimizers = optimizers.of(model, config)
         self._take_up()
+        self.tracker = tracking.Tracker(self.accelerator, run, label)
 
     def _take_up(self) -> None:
         found, problems = checkpoint.latest(self.checkpoints)
@@ -186,7 +188,11 @@ class _Loop:
                 "tokens_per_second": round(speed, 1),
                 "wait_share": round(ahead.waited / training, 6),
                 "seconds_to_go": round(self._tokens_to_go() / speed, 1),
+                "energy_joules": round(self.run.joules(), 3),
+                "memory_bytes": runs.memory(),
             }
+            if self.accelerator.device.type == "cuda":
+                row["gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
             last = self.step == self.config.steps
             if last or self.step % self.config.validate_every == 0:
                 before = time.monotonic()
@@ -196,6 +202,7 @@ class _Loop:
             if self.label:
                 row["label"] = self.label
             self.run.metric(**row)
+            self.tracker.log(row)
             progress.update(self._line(row, measured))
             if asked_to_stop:
                 self._save(ahead)
