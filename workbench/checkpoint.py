@@ -22,6 +22,7 @@ from workbench import run as runs
 from workbench.errors import UserError
 
 STATE, TENSORS = "state.json", "state.safetensors"
+LOADED = (".json", ".safetensors")
 
 
 def save(
@@ -41,7 +42,8 @@ def save(
     temporary = folder / f".{final.name}.{os.getpid()}"
     with runs.told_when_full(final):
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in folder.glob(".step-*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             temporary.mkdir(parents=True)
             write_model(model, temporary)
             save_file(_optimizer_tensors(optimizers), temporary / TENSORS)
@@ -49,7 +51,7 @@ def save(
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            runs.write_json(temporary / runs.MANIFEST, {"files": runs.checksums(temporary)})
+            runs.write_manifest(temporary)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _flush(folder)
@@ -108,15 +110,24 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint in a few words, or ``None``."""
+    """Return what is wrong with a checkpoint in a few words, or ``None``.
+
+    A file that came later is no fault, be it a note or one that a file browser hid there, unless
+    it is of a kind that is loaded: then it could take the place of what was saved.
+    """
+    if not (checkpoint / runs.MANIFEST).exists():
+        return f"{runs.MANIFEST} is missing"
     try:
-        stated = runs.read_json(checkpoint / runs.MANIFEST)["files"]
-    except (OSError, KeyError, TypeError, UserError):
-        return f"no readable {runs.MANIFEST}"
+        stated = runs.read_manifest(checkpoint)
+    except UserError:
+        return f"{runs.MANIFEST} is changed"
     found = runs.checksums(checkpoint)
     for name, checksum in stated.items():
         if found.get(name) != checksum:
             return f"{name} is {'changed' if name in found else 'missing'}"
+    for name in sorted(found.keys() - stated.keys()):
+        if name.endswith(LOADED) and not Path(name).name.startswith("."):
+            return f"{name} is not in {runs.MANIFEST}"
     return None
 
 
