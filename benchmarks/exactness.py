@@ -31,12 +31,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-# Before torch and Arrow come: a process with several threads cannot be forked soundly.
-os.environ |= {
-    "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-}
+if __name__ == "__main__":
+    # Before torch and Arrow come: a process with several threads cannot be forked soundly.
+    os.environ |= {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    }
 
 import psutil
 import torch
@@ -176,7 +177,9 @@ def moments(kills, stops, random_):
 
 def strike(session, number, moment, times, random_, near_end):
     """Send the signal at a random time within the moment; return whether it reached the session."""
+    # The moment may be over sooner than it was in the undisturbed run; then it is now or never.
     ready, write, step = times
+    is_over = session.has_stepped
     if moment == OPENS:
         delay = random_.uniform(0, OPENING_SECONDS)
     elif moment == BEGINS:
@@ -192,8 +195,12 @@ def strike(session, number, moment, times, random_, near_end):
             session.wait(lambda: session.writing() is None)
             session.wait(session.writing)
         delay = random_.uniform(0, write)
+
+        def is_over():
+            return session.writing() is None
+
     last = time.monotonic() + delay
-    session.wait(lambda: time.monotonic() >= last)
+    session.wait(lambda: time.monotonic() >= last or is_over())
     if session.status is None:
         session.send(number)
     session.wait()
@@ -207,7 +214,7 @@ def killed(words, folder, logs, plan, times, steps, random_):
         from_terminal = moment != OPENS and turn % BY_TERMINAL == 0
         by_terminal += from_terminal
         session = Session(words, folder, logs / f"{turn}.log", from_terminal)
-        near_end = _last_step(folder) > steps - 4 * EVERY
+        near_end = _last_step(folder) > steps - 10 * EVERY
         strike(session, number, moment, times, random_, near_end)
         if session.status != STATUS[number]:
             raise Failed(
@@ -432,10 +439,10 @@ def main(words=None):
     parser.add_argument("--stops", type=int, default=10, help="with SIGTERM and SIGINT, in turn")
     parser.add_argument("--steps", type=int, default=90 * EVERY, help="of the training")
     parser.add_argument("--seed", type=int, default=1, help="of the moments and the damages")
-    parser.add_argument("--flips", type=int, default=200, help="bytes changed in a large file")
+    parser.add_argument("--flips", type=int, default=100, help="bytes changed in a large file")
     parser.add_argument("--whole", type=int, default=2048, help="bytes of a file changed in whole")
     parser.add_argument("--languages", nargs="+", default=LANGUAGES, help="to train on")
-    parser.add_argument("--size", type=int, default=4096, help="of the vocabulary")
+    parser.add_argument("--size", type=int, default=1024, help="of the vocabulary")
     parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:

@@ -219,6 +219,20 @@ class Run:
         file = self.path / METRICS
         return file.stat().st_size if file.exists() else 0
 
+    def metrics_before(self, label: str) -> int:
+        """Return the size of ``metrics.jsonl`` before the first row of that label, in bytes.
+
+        Where there is none, up to the end of the last whole row; without a label, nothing.
+        """
+        size, file = 0, self.path / METRICS
+        if label and file.exists():
+            with file.open("rb") as rows:
+                for row in rows:
+                    if not row.endswith(b"\n") or json.loads(row).get("label") == label:
+                        break
+                    size += len(row)
+        return size
+
     def rewind_metrics(self, size: int) -> None:
         """Forget the rows after ``size`` bytes: they will be measured again after a resume."""
         if self._metrics is not None:
