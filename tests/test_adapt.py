@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 from conftest import PROJECT, TAGS
 from peft import PeftModel
@@ -56,23 +57,29 @@ def test_an_adapters_folder_names_no_path_of_a_machine(series):
     assert str(series) not in text
 
 
-def test_stopped_in_any_language_it_goes_on_to_the_same_adapters(series):
+@pytest.mark.parametrize(
+    # Eight steps a language: in the first one, and in the second one before it was ever saved.
+    ("number", "rows", "status"),
+    [(signal.SIGTERM, 6, 143), (signal.SIGKILL, 10, -9)],
+)
+def test_stopped_in_any_language_it_goes_on_to_the_same_adapters(series, number, rows, status):
+    name = f"stopped-{number}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "workbench", "run", STARTER, "name=stopped"],
+        [sys.executable, "-m", "workbench", "run", STARTER, f"name={name}"],
         env=os.environ | {"PYTHONPATH": str(PROJECT)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    metrics = runs.root() / "adapt" / "stopped" / "metrics.jsonl"
-    while len(runs.read_jsonl(metrics)) < 6:
+    metrics = runs.root() / "adapt" / name / "metrics.jsonl"
+    while len(runs.read_jsonl(metrics)) < rows:
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    process.send_signal(number)
     process.communicate(timeout=120)
-    assert process.returncode == 143
-    commands.resume("adapt/stopped")
-    whole, parts = adapters("starter"), adapters("stopped")
+    assert process.returncode == status
+    commands.resume(f"adapt/{name}")
+    whole, parts = adapters("starter"), adapters(name)
     for tag in TAGS:
         assert all(torch.equal(whole[tag][key], parts[tag][key]) for key in whole[tag])
-    steps = [(row["label"], row["step"]) for row in runs.find("adapt/stopped").metrics()]
+    steps = [(row["label"], row["step"]) for row in runs.find(f"adapt/{name}").metrics()]
     assert steps == [(row["label"], row["step"]) for row in runs.find("adapt/starter").metrics()]

@@ -2,14 +2,19 @@
 
 import importlib
 import json
+import os
+import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 from conftest import PROJECT
 
-from benchmarks import inspection, inspection_job, near_duplicates
+from benchmarks import exactness, inspection, inspection_job, near_duplicates
 from workbench import passages
+from workbench import run as runs
 
 TAGS = ("ell_Grek", "kat_Geor", "mlt_Latn")
 MODULES = sorted(file.stem for file in (PROJECT / "benchmarks").glob("*.py"))
@@ -123,3 +128,50 @@ def test_what_is_missing_is_told_in_one_line(tmp_path, capsys):
         inspection.main(["--parts", "duplicates"])
     assert ended.value.code == 2
     assert "needs --out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it forks a process that has loaded torch")
+def test_a_training_killed_twice_ends_as_one_undisturbed(tmp_path):
+    """In a process of its own: a process that others have used may have threads."""
+    out = tmp_path / "exactness.json"
+    few = {"kills": 2, "stops": 1, "steps": 63, "size": 800, "flips": 2, "whole": 0, "out": out}
+    words = [word for name, value in few.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.exactness", *words],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 kills, ")
+    found = json.loads(out.read_text(encoding="utf-8"))
+    training, files = found["training"], found["damage"]["files"]
+    assert training["kills"] == sum(training["kills_while_it"].values()) == 2
+    assert training["stops"] == {"SIGTERM": 1}
+    assert set(training["equal"].values()) == {True}
+    assert {"MANIFEST.json", "model.safetensors", "state.json"} < {row["file"] for row in files}
+    for row in files:
+        assert (row["flips"], row["cuts"], row["deletions"]) == (2, 3, 1)
+        assert row["undetected"] == row["told_wrongly"] == row["previous_not_taken"] == 0
+
+
+def test_damage_that_goes_unnoticed_is_counted(tmp_path):
+    """A checkpoint whose note no manifest names: four changes, three cuts and a deletion."""
+    for step in (1, 2):
+        folder = tmp_path / f"step-{step:08d}"
+        folder.mkdir()
+        (folder / "state.json").write_text("{}")
+        runs.write_manifest(folder)
+    note = folder / "note.txt"
+    note.write_text("good")
+    manifest, noted, state = exactness.damage(tmp_path, 4, 8, random.Random(1))
+    assert noted == {
+        **{"file": "note.txt", "bytes": 4, "flips": 4, "cuts": 3, "deletions": 1},
+        **{"undetected": 8, "told_wrongly": 8, "previous_not_taken": 8},
+    }
+    assert state["flips"] == 2
+    assert manifest["flips"] == 4
+    assert manifest["undetected"] == manifest["told_wrongly"] == state["undetected"] == 0
+    assert note.read_text() == "good"
+    assert not exactness.right({"training": {"equal": {}}, "damage": {"files": [noted]}})

@@ -1,8 +1,11 @@
+import shutil
+
 import pytest
 import torch
 
 from workbench import checkpoint, optimizers
 from workbench import model as models
+from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Training
 
@@ -76,12 +79,69 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(three, name, damage):
     assert problems == [f"step-00000003 is damaged ({name} is {word}), passed over"]
 
 
+# The last bit; the case of a letter, or a space that is lost; a line's end for another line's end.
+@pytest.mark.parametrize("mask", [0x01, 0x20, ord("\n") ^ ord("\r")])
+def test_every_byte_of_the_manifest_counts(tmp_path, mask):
+    for step in (1, 2):
+        folder = tmp_path / f"step-{step:08d}"
+        folder.mkdir()
+        (folder / "state.json").write_text("{}")
+        runs.write_manifest(folder)
+    file = tmp_path / "step-00000002" / "MANIFEST.json"
+    content = file.read_bytes()
+    assert content.count(b"\n") == 6
+    for place, byte in enumerate(content):
+        file.write_bytes(content[:place] + bytes([byte ^ mask]) + content[place + 1 :])
+        found, problems = checkpoint.latest(tmp_path)
+        assert found.name == "step-00000001", place
+        assert problems == ["step-00000002 is damaged (MANIFEST.json is changed), passed over"]
+    file.write_bytes(content)
+    assert checkpoint.latest(tmp_path) == (file.parent, [])
+
+
 def test_without_its_manifest_a_checkpoint_is_not_one(three):
-    for folder in three.iterdir():
-        (folder / "MANIFEST.json").write_text("{")
+    (three / "step-00000002" / "MANIFEST.json").write_text("{")
+    (three / "step-00000003" / "MANIFEST.json").unlink()
+    assert checkpoint.latest(three) == (
+        None,
+        [
+            "step-00000003 is damaged (MANIFEST.json is missing), passed over",
+            "step-00000002 is damaged (MANIFEST.json is changed), passed over",
+        ],
+    )
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken(three):
+    """Its manifest has no checksum of its own."""
+    newest = three / "step-00000003"
+    runs.write_json(newest / "MANIFEST.json", {"files": runs.checksums(newest)})
+    assert checkpoint.latest(three) == (newest, [])
+
+
+@pytest.mark.parametrize("name", ["model-2.safetensors", "state-2.safetensors", "config2.json"])
+def test_a_file_that_would_be_loaded_and_was_not_saved_is_told(three, name):
+    newest = three / "step-00000003"
+    shutil.copy(newest / "model.safetensors", newest / name)
     found, problems = checkpoint.latest(three)
-    assert found is None
-    assert len(problems) == 2
+    assert found.name == "step-00000002"
+    assert problems == [
+        f"step-00000003 is damaged ({name} is not in MANIFEST.json), passed over",
+    ]
+
+
+@pytest.mark.parametrize("name", ["note.txt", ".DS_Store", "._model.safetensors"])
+def test_a_file_that_is_not_loaded_is_no_damage(three, name):
+    (three / "step-00000003" / name).write_text("the good one")
+    assert checkpoint.latest(three) == (three / "step-00000003", [])
+
+
+def test_what_a_killed_process_left_is_cleared_away(three):
+    left = three / ".step-00000004.123"
+    left.mkdir()
+    (left / "model.safetensors").write_text("half of it")
+    model, chosen = trained()
+    saved = checkpoint.save(three, 4, model, chosen, {}, keep=2)
+    assert sorted(three.iterdir()) == [three / "step-00000003", saved]
 
 
 def test_another_models_checkpoint_is_refused(three):

@@ -61,6 +61,33 @@ def test_verify_names_every_difference(empty_runs):
     ]
 
 
+def test_verify_tells_a_changed_manifest_and_knows_that_of_an_earlier_version(empty_runs):
+    run = finished()
+    file = run.path / "MANIFEST.json"
+    content = file.read_text()
+    for changed in (content.replace("\n ", "\n  ", 1), content.replace("jsonl", "jsonm"), "[]"):
+        file.write_text(changed)
+        assert runs.verify(run) == ["MANIFEST.json: damaged"]
+    runs.write_json(file, {"files": runs.checksums(run.path)})
+    assert runs.verify(run) == []
+
+
+@pytest.mark.parametrize("written", [[], ["recipe.yaml"]])
+def test_a_run_killed_while_it_was_opened_is_opened_again(empty_runs, written):
+    """Its recipe is written before its record, and before both there is the lock."""
+    vocabulary = recipe.parse("kind: tokenizer\nname: v\nwhy: y\n")
+    runs.Run.begin(vocabulary).finish()
+    asked = recipe.parse("kind: pretrain\nname: x\nwhy: y\ntokenizer: tokenizer/v\n")
+    folder = empty_runs / "pretrain" / "x"
+    folder.mkdir(parents=True)
+    for name in [".lock", ".recipe.yaml.123-456", *written]:
+        (folder / name).write_text(asked.to_yaml() if name in written else "")
+    run = runs.Run.begin(asked)
+    assert run.record["happened"]["sessions"] == 1
+    run.finish()
+    assert set(os.listdir(folder)) == {"recipe.yaml", "record.json", "MANIFEST.json"}
+
+
 def test_only_one_process_writes_a_run(empty_runs):
     first = runs.Run.begin(ASKED)
     with pytest.raises(UserError, match="being written by another process"):
@@ -116,6 +143,21 @@ def test_a_cut_last_line_of_metrics_is_left_out(empty_runs):
     assert [row["step"] for row in run.metrics()] == [1, 2]
     run.rewind_metrics(size)
     assert [row["step"] for row in run.metrics()] == [1]
+
+
+def test_the_rows_of_a_loop_begin_after_those_of_the_one_before(empty_runs):
+    run = runs.Run.begin(ASKED)
+    assert run.metrics_before("ελληνικά") == run.metrics_before("") == 0
+    sizes = {}
+    for label in ("malti", "ελληνικά"):
+        for step in (1, 2):
+            run.metric(step=step, label=label)
+        sizes[label] = run.metrics_size()
+    with (run.path / "metrics.jsonl").open("a") as out:
+        out.write('{"step": 3, "la')
+    assert run.metrics_before("") == run.metrics_before("malti") == 0
+    assert run.metrics_before("ελληνικά") == sizes["malti"]
+    assert run.metrics_before("suomi") == sizes["ελληνικά"], "what was cut off is no row"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")

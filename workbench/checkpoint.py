@@ -24,6 +24,7 @@ from workbench import run as runs
 from workbench.errors import UserError
 
 STATE, TENSORS = "state.json", "state*.safetensors"
+LOADED = (".json", ".safetensors")
 
 
 def save(
@@ -41,7 +42,13 @@ def save(
     each calls this; one whose model is in shards writes what it holds.
     """
     final = folder / f"step-{step:08d}"
-    temporary = folder / f".{final.name}.{processes.from_first(os.getpid)}"
+
+    def clear() -> int:
+        for left in folder.glob(".step-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        return os.getpid()
+
+    temporary = folder / f".{final.name}.{processes.from_first(clear)}"
     tensors = {
         name: sharding.own_rows(value).detach().cpu().contiguous()
         for name, value in _optimizer_tensors(optimizers).items()
@@ -63,7 +70,7 @@ def save(
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            runs.write_json(temporary / runs.MANIFEST, {"files": runs.checksums(temporary)})
+            runs.write_manifest(temporary)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _flush(folder)
@@ -71,7 +78,6 @@ def save(
                 shutil.rmtree(old)
 
     try:
-        processes.from_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
         processes.agree(write_own_part)
         processes.from_first(make_whole)
     except BaseException:
@@ -150,15 +156,24 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint in a few words, or ``None``."""
+    """Return what is wrong with a checkpoint in a few words, or ``None``.
+
+    A file that came later is no fault, be it a note or one that a file browser hid there, unless
+    it is of a kind that is loaded: then it could take the place of what was saved.
+    """
+    if not (checkpoint / runs.MANIFEST).exists():
+        return f"{runs.MANIFEST} is missing"
     try:
-        stated = runs.read_json(checkpoint / runs.MANIFEST)["files"]
-    except (OSError, KeyError, TypeError, UserError):
-        return f"no readable {runs.MANIFEST}"
+        stated = runs.read_manifest(checkpoint)
+    except UserError:
+        return f"{runs.MANIFEST} is changed"
     found = runs.checksums(checkpoint)
     for name, checksum in stated.items():
         if found.get(name) != checksum:
             return f"{name} is {'changed' if name in found else 'missing'}"
+    for name in sorted(found.keys() - stated.keys()):
+        if name.endswith(LOADED) and not Path(name).name.startswith("."):
+            return f"{name} is not in {runs.MANIFEST}"
     return None
 
 

@@ -46,6 +46,8 @@ MANIFEST, RECORD, RECIPE, METRICS = "MANIFEST.json", "record.json", "recipe.yaml
 REPORT = "report.html"
 QUARANTINE, LOCK, STOP = "quarantine.jsonl", ".lock", ".stop"
 PRIVATE = (MANIFEST, LOCK, STOP)
+# What write_text has not yet renamed: the name, the process, the thread.
+TEMPORARY = ".*.[0-9]*-[0-9]*"
 
 
 def home() -> Path:
@@ -131,11 +133,13 @@ class Run:
             run._refuse_if_another(recipe, inputs)
             if run.finished:
                 return run
-        elif path.exists() and any(path.iterdir()):
+        elif path.exists() and any(not file.name.startswith(".") for file in path.iterdir()):
             raise UserError(f"{path} exists and is no run; choose another name in the recipe")
         _make_folder(path)
         run._take_lock()
         (path / STOP).unlink(missing_ok=True)
+        for left in path.glob(TEMPORARY):  # by a process that was killed
+            left.unlink()
         if not run.record:
             write_text(path / RECIPE, recipe.to_yaml())
             run.record = {
@@ -162,6 +166,8 @@ class Run:
                 f"{self.reference} holds a run of another recipe ({differing}); "
                 "give the recipe another name, or --fresh to set the old run aside"
             )
+        if not self.record:
+            return  # killed between its first two files, before anything was made
         for reference, checksum in inputs.items():
             if self.record.get("asked", {}).get("inputs", {}).get(reference) != checksum:
                 raise UserError(
@@ -235,6 +241,20 @@ class Run:
         file = self.path / METRICS
         return file.stat().st_size if file.exists() else 0
 
+    def metrics_before(self, label: str) -> int:
+        """Return the size of ``metrics.jsonl`` before the first row of that label, in bytes.
+
+        Where there is none, up to the end of the last whole row; without a label, nothing.
+        """
+        size, file = 0, self.path / METRICS
+        if label and file.exists():
+            with file.open("rb") as rows:
+                for row in rows:
+                    if not row.endswith(b"\n") or json.loads(row).get("label") == label:
+                        break
+                    size += len(row)
+        return size
+
     def rewind_metrics(self, size: int) -> None:
         """Forget the rows after ``size`` bytes: they will be measured again after a resume."""
         if self._metrics is not None:
@@ -276,7 +296,7 @@ class Run:
         )
         self.save_record()
         self._close()
-        write_json(self.path / MANIFEST, {"files": checksums(self.path)})
+        write_manifest(self.path)
 
     def leave(self, status: str) -> None:
         """State that the run ended early; it can be taken up again."""
@@ -381,8 +401,8 @@ def verify(run: Run) -> list[str]:
     if not run.finished:
         raise UserError(f"{run.reference} is not finished: it has no {MANIFEST} yet")
     try:
-        stated = read_json(run.path / MANIFEST)["files"]
-    except (KeyError, TypeError):
+        stated = read_manifest(run.path)
+    except UserError:
         return [f"{MANIFEST}: damaged"]
     found = checksums(run.path)
     return (
@@ -399,6 +419,37 @@ def checksums(folder: Path) -> dict[str, str]:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and not (file.parent == folder and file.name in PRIVATE)
     }
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the SHA-256 of every file below ``folder``, and one of that list itself."""
+    write_json(folder / MANIFEST, _manifest(checksums(folder)))
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below ``folder``, as :func:`write_manifest` found them.
+
+    The manifest itself must be byte for byte what its content is written as, and the list must
+    have the checksum beside it: whatever byte of it changes, the fault is the manifest's and not
+    that of the file whose line it is. Manifests of earlier versions have no such checksum.
+
+    Raises:
+        UserError: it is damaged, or cannot be read.
+    """
+    file = folder / MANIFEST
+    try:
+        written = file.read_bytes()
+        files: dict[str, str] = dict(json.loads(written)["files"])
+        right = written in (_json(_manifest(files)).encode(), _json({"files": files}).encode())
+    except (OSError, ValueError, KeyError, TypeError):
+        right = False
+    if not right:
+        raise UserError(f"{file} is damaged")
+    return files
+
+
+def _manifest(files: dict[str, str]) -> dict[str, Any]:
+    return {"files": files, "sha256": hashlib.sha256(_json(files).encode()).hexdigest()}
 
 
 def sha256(file: Path) -> str:
@@ -441,7 +492,11 @@ def read_jsonl(file: Path) -> list[dict[str, Any]]:
 
 def write_json(file: Path, value: object) -> None:
     """Write JSON to a temporary file, then rename it: readers see the old or the new, whole."""
-    write_text(file, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_text(file, _json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def write_text(file: Path, text: str) -> None:

@@ -138,8 +138,8 @@ class _Loop:
         for problem in problems:
             runs.Progress(self._name).update(problem, last=True)
         if found is None:
-            if not self.label:
-                self.run.rewind_metrics(0)
+            # A session that was killed may have left rows of this loop, which begins anew.
+            self.run.rewind_metrics(self.run.metrics_before(self.label))
             return
         state = checkpoint.restore(found, self.plain_model, self.optimizers)
         self.step, self.tokens = state["step"], state["tokens"]
