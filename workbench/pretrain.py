@@ -1,4 +1,4 @@
-"""Pretraining: from packed text to a plain ``transformers`` folder."""
+"""Pretraining: from packed text to a plain ``transformers`` folder, by way of a ladder or not."""
 
 import shutil
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from workbench import (
     checkpoint,
     fairness,
+    ladder,
     languages,
     mixing,
     pace,
@@ -33,6 +34,9 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     pack = packing.pack(run, recipe.data, text_tokenizer)
     _gate(run, recipe, pack, text_tokenizer)
     shares = _shares(run, pack, recipe.mix, recipe.train)
+    checkpoints = run.path / CHECKPOINTS
+    if recipe.ladder.rungs:
+        ladder.climb(run, recipe, pack, shares, text_tokenizer, checkpoints)
     model = models.build(
         recipe.model,
         len(text_tokenizer),
@@ -45,7 +49,8 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         parameters=models.parameters(model),
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
     )
-    outcome = train.train(run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, chosen)
+    label = recipe.model if recipe.ladder.rungs else ""
+    outcome = train.train(run, model, pack, shares, recipe.train, checkpoints, chosen, label)
     with runs.told_when_full(run.path):
         temporary = run.path / ".model"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -67,6 +72,8 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
             for tag in pack.tags
         ],
     )
+    if recipe.ladder.rungs:
+        ladder.compare(run, recipe, pack, model, outcome)
     run.happened(**asdict(outcome))
 
 

@@ -257,6 +257,8 @@ def _side_by_side(said: Sequence[generate.Generation], language: languages.Langu
 
 def _curves(run: runs.Run) -> str:
     metrics = run.metrics()
+    # Of several loops, such as the rungs of a ladder, the one that is going on.
+    metrics = [row for row in metrics if row.get("label") == metrics[-1].get("label")]
     loss = [(row["step"], row["loss"]) for row in metrics if row["loss"] is not None]
     measured = [row for row in metrics if row.get("bits_per_byte")]
     validation = {
