@@ -182,7 +182,7 @@ def test_it_is_shown_drawn_planned_and_documented(climbed):
     shown = commands.show(climbed.reference)
     assert "mean of 5" in shown
     assert "error_percent" in shown
-    assert {"law.png", "prediction.png"} <= {
+    assert {"law.png", "prediction.png", "slopes.png"} <= {
         path.name for path in (climbed.path / "figures").glob("*.png")
     }
     made = plan.of_run(climbed)

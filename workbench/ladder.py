@@ -54,7 +54,7 @@ def climb(
     Raises:
         UserError: there is no validation text to measure on.
     """
-    if not any(counts["validation"] for counts in pack.facts["documents"].values()):
+    if not any(pack.facts["documents"][tag]["validation"] for tag in _trained(shares)):
         raise UserError(
             f"{run.reference}: a ladder is measured on validation text, and there is none; "
             "data.validation=0.1 holds a tenth of the documents back"
@@ -96,10 +96,12 @@ def compare(
     run.result(
         "validation",
         [
-            {"size": one["size"], "tag": tag, "document": number, "bits": of_it, "bytes": size}
+            {"size": one["size"], "tag": tag, "document": number, "bits": of_it, "bytes": length}
             for one in every
             for tag, found in one["measured"].items()
-            for number, (of_it, size) in enumerate(zip(found["bits"], found["bytes"], strict=True))
+            for number, (of_it, length) in enumerate(
+                zip(found["bits"], found["bytes"], strict=True)
+            )
         ],
     )
     run.happened(
@@ -177,7 +179,7 @@ def _measure(
     last = [row for row in run.metrics() if row["label"] == size][-1]
     measured = {}
     progress = runs.Progress(f"{run.reference} {size}")
-    for tag in pack.tags:
+    for tag in _trained(run.record["happened"]["shares"]):
         shard = pack.shard(tag, "validation")
         if not len(shard.ends):
             continue
@@ -199,6 +201,11 @@ def _measure(
         "measured": measured,
         "metrics_size": run.metrics_size(),
     }
+
+
+def _trained(shares: dict[str, float]) -> list[str]:
+    """Return the languages that the training reads."""
+    return [tag for tag, share in shares.items() if share > 0]
 
 
 def _documents(sizes: Rows) -> dict[str, scaling.Documents]:

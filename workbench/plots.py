@@ -34,6 +34,7 @@ KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
         "training": plots_models.training,
         "law": plots_scaling.law,
         "prediction": plots_scaling.prediction,
+        "slopes": plots_scaling.slopes,
     },
     "adapt": {"bits": plots_models.bits_by_language},
     "evaluate": {"bits": plots_models.bits_by_language},

@@ -1,5 +1,7 @@
 """Figures of ladders: the law through the rungs, and what it said beside what came."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,6 +89,63 @@ def prediction(run: runs.Run) -> Any:
         ncols=3,
         loc="outside upper center",
     )
+    return figure
+
+
+def slopes(run: runs.Run) -> Any:
+    """Return a small panel a language: its rungs, its law, and where the model came out.
+
+    Bits per byte are shown as a share of the first rung's, so that all panels have the same axes
+    and a language whose line is steeper gains more from compute. ``None`` without a ladder.
+    """
+    if not (run.path / "laws.json").exists():
+        return None
+    points = run.read_result("rungs")
+    laws = [row for row in run.read_result("laws") if row["tag"] != scaling.ALL]
+    laws.sort(key=lambda row: -row["exponent"])
+    columns = min(7, len(laws))
+    lines = math.ceil(len(laws) / columns)
+    figure = drawing.new(1.2 + 1.55 * columns, 1.0 + 1.35 * lines)
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for number, (axes, row) in enumerate(itertools.zip_longest(panels.flat, laws)):
+        if row is None:
+            axes.set_visible(False)
+            continue
+        own = [one for one in points if one["tag"] == row["tag"]]
+        first = own[0]["bits_per_byte"]
+        at = [one["flops"] for one in own]
+        share = [100 * one["bits_per_byte"] / first for one in own]
+        line = [
+            100 * (row["offset"] + row["coefficient"] * x ** -row["exponent"]) / first for x in at
+        ]
+        axes.plot(at, line, color=PREDICTED, linewidth=1)
+        axes.plot(at[:-1], share[:-1], "s", color=RUNG, markersize=3.5)
+        axes.plot(at[-1], line[-1], "D", color=PREDICTED, markerfacecolor="white", markersize=5)
+        axes.plot(at[-1], share[-1], "o", color=MEASURED, markersize=4)
+        axes.set(xscale="log", yscale="log", xlim=(at[0] / 2, at[-1] * 2))
+        axes.set_title(languages.get(row["tag"]).name, fontsize=8, pad=13)
+        for text, place, colour in (
+            (f"{row['exponent']:.3f}", "left", PREDICTED),
+            (f"{row['error_percent']:+.1f} %", "right", MEASURED),
+        ):
+            axes.annotate(
+                text,
+                (0 if place == "left" else 1, 1.03),
+                xycoords="axes fraction",
+                fontsize=7,
+                ha=place,
+                color=colour,
+            )
+        _plain_ticks(axes, 4)
+        axes.tick_params(labelsize=7, labelbottom=number + columns >= len(laws))
+        drawing.plain(axes)
+    model = run.record["happened"]["predicted"]["model"]
+    figure.suptitle(
+        f"From the steepest law to the flattest: exponent, and by how much {model} missed its law",
+        fontsize=10,
+    )
+    figure.supxlabel("training compute in FLOP", fontsize=9)
+    figure.supylabel(f"bits per byte, % of {points[0]['size']}'s", fontsize=9)
     return figure
 
 
@@ -191,10 +250,10 @@ def _numbers(axes: Any, rows: Sequence[Any]) -> None:
             )
 
 
-def _plain_ticks(axes: Any) -> None:
+def _plain_ticks(axes: Any, most: int = 7) -> None:
     """Write bits per byte as plain numbers, of which a short logarithmic axis shows several."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(7))
+    axes.yaxis.set_major_locator(MaxNLocator(most))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
