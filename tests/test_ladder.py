@@ -24,7 +24,7 @@ TEXT = "kind: pretrain\nname: x\nwhy: to see\ntokenizer: tokenizer/starter\n"
 
 @pytest.fixture(scope="module")
 def climbed(series):
-    return commands.run(STARTER, "name=ladder", *WORDS, quiet=True)
+    return commands.run(STARTER, "name=climbed", *WORDS, quiet=True)
 
 
 def start(name):
