@@ -68,6 +68,7 @@ def ours(name, steps):
 
     from workbench import pace, packing, recipe, train
     from workbench import run as runs
+    from workbench.sequences import Phase
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["WORKBENCH_HOME"] = home
@@ -102,7 +103,8 @@ def ours(name, steps):
         runs.Run.metric = metric
         pack = packing.Pack(folder)
         # The last step is followed by a checkpoint, which is no part of a step.
-        train.train(run, trained, pack, {"eng_Latn": 1.0}, config, Path(home) / "saved", chosen)
+        phases = [Phase(pack, {"eng_Latn": 1.0}, config.steps)]
+        train.train(run, trained, phases, config, Path(home) / "saved", chosen)
         happened = run.record["happened"]
         run.leave("stopped")
     return ends, {key: happened[key] for key in ("precision", "compiled", "compile_seconds")}

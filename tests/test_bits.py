@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen3Config
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-from workbench import bits, packing
+from workbench import bits, packing, tokenizer
 from workbench import model as models
 from workbench import run as runs
 
@@ -71,3 +73,91 @@ def test_intervals_hold_the_estimate_and_shrink_with_more_documents():
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
     assert all(math.isnan(value) for value in bits.interval(measured[:1], sizes[:1], 500))
     assert math.isnan(bits.per_byte(measured[:0], sizes[:0]))
+
+
+class Bigrams(torch.nn.Module):
+    """Gives the next token a distribution that only the last token decides."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(table).log())
+        self.config = Qwen3Config(vocab_size=len(table))
+
+    def forward(self, input_ids, use_cache=False):
+        class Out:
+            logits = self.logits[input_ids]
+
+        return Out
+
+
+WORDS = ["a", "b", "ż", "ab", "bż", "abż"]
+# Bits of the end token and of each word: after "a", and after anything else.
+AFTER_A, ELSEWHERE = [3, 3, 3, 4, 5, 1, 5], [2, 2, 3, 3, 4, 3, 4]
+
+
+def sentences_in_bits(merges, *sentences, sequence=8, unknown=None):
+    """Measure with a vocabulary of letters that joins what ``merges`` says, in that order."""
+    vocabulary = {word: number for number, word in enumerate(["<end>", *WORDS])}
+    cutter = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(BPE(vocabulary, merges, unk_token=unknown)),
+        eos_token="<end>",
+        unk_token=unknown,
+    )
+    table = [[2.0**-bits for bits in ELSEWHERE] for _ in vocabulary]
+    table[vocabulary["a"]] = [2.0**-bits for bits in AFTER_A]
+    return bits.of_second_halves(Bigrams(table), cutter, sentences, sequence).tolist()
+
+
+def test_second_halves_by_hand():
+    merges = [("b", "ż")]
+    # Half of three characters is one, and "ż" is one character though it has two bytes: a|bż.
+    assert sentences_in_bits(merges, "abż") == pytest.approx([1])
+    # ab|ab: a takes 2 bits after b, b takes 3 after a.
+    assert sentences_in_bits(merges, "abab", "ab") == pytest.approx([2 + 3, 3])
+    # Blanks around a sentence are no part of it. One character has no first half, nothing has none.
+    assert sentences_in_bits(merges, " ab\n", "ż", "") == pytest.approx([3, 3, 0])
+    assert sentences_in_bits(merges) == []
+
+
+def test_as_many_tokens_are_left_out_as_the_first_half_has_by_itself():
+    # a-bż-a, and ab alone is a-b: the token that spans the middle is left out.
+    assert sentences_in_bits([("b", "ż")], "abża") == pytest.approx([2])
+    # abż-b, and ab alone is ab: so it is here.
+    assert sentences_in_bits([("a", "b"), ("ab", "ż")], "abżb") == pytest.approx([3])
+    # abż-b, and ab alone is a-b: here the b after it is left out too.
+    assert sentences_in_bits([("b", "ż"), ("a", "bż")], "abżb") == [0]
+    # a-bż-a, and ab alone is ab: here the token that spans the middle counts as a whole.
+    assert sentences_in_bits([("b", "ż"), ("a", "b")], "abża") == pytest.approx([1 + 2])
+
+
+@pytest.mark.parametrize("sequence", [1, 2, 3])
+def test_long_second_halves_lose_nothing(sequence):
+    # aab|bab, of which each token is known to the next even where a window begins.
+    measured = sentences_in_bits([], "aabbab", sequence=sequence)
+    assert measured == pytest.approx([3 + 2 + 3])
+
+
+def test_an_unknown_token_takes_the_bits_of_chance():
+    # "?" stands for ż here: a|?b, with 7 tokens to choose from.
+    assert sentences_in_bits([], "a?b", unknown="ż") == pytest.approx([math.log2(7) + 3])
+    assert sentences_in_bits([], "?ab", unknown="ż") == pytest.approx([2 + 3])
+
+
+def test_second_halves_of_a_model_are_what_its_probabilities_say(series, monkeypatch):
+    """Batches of real sentences against one sentence at a time, without padding or windows."""
+    model = models.load("pretrain/starter")
+    cutter = tokenizer.load(models.folder_of("pretrain/starter"))
+    sentences = ["Il-kelb jiġri.", "Γάτα", "Ilta on kaunis, ja lapset nukkuvat jo.", "კატა ზის"]
+    expected = []
+    for text in sentences:
+        whole, half = tokenizer.encode(cutter, [text, text[: len(text) // 2]])
+        tokens = torch.tensor([[cutter.eos_token_id, *whole]])
+        with torch.inference_mode():
+            told = model(input_ids=tokens).logits.double().log_softmax(-1)[0, :-1]
+        each = -told.gather(1, tokens[0, 1:, None])[:, 0] / math.log(2)
+        expected.append(float(each[len(half) :].sum()))
+    together = bits.of_second_halves(model, cutter, sentences, 64)
+    assert together == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(bits, "LOGITS_AT_ONCE", 1)
+    assert bits.of_second_halves(model, cutter, sentences, 64) == pytest.approx(together, rel=1e-5)
+    assert not model.training

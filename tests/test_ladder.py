@@ -103,10 +103,10 @@ def test_what_is_predicted_stands_in_the_record_before_the_model_trains(series, 
     seen = {}
     real = train.train
 
-    def watched(run, model, pack, shares, config, checkpoints, pace_, label=""):
+    def watched(run, model, phases, config, checkpoints, pace_, label=""):
         fresh = runs.Run(run.path)
-        seen[label] = (fresh.record["happened"].get("predicted"), shares)
-        return real(run, model, pack, shares, config, checkpoints, pace_, label)
+        seen[label] = (fresh.record["happened"].get("predicted"), [one.shares for one in phases])
+        return real(run, model, phases, config, checkpoints, pace_, label)
 
     monkeypatch.setattr(train, "train", watched)
     run = commands.run(STARTER, "name=watched", *WORDS, quiet=True)
@@ -236,3 +236,9 @@ def test_a_rungs_training_by_hand():
     of_rung = wanted.training_of("femto", 1000)
     assert (of_rung.steps, of_rung.warmup) == (62, 1)
     assert wanted.training_of("nano", 1000) == wanted.train
+
+
+def test_a_ladder_is_of_one_mix():
+    phases = "curriculum: [{share: 0.5}, {share: 0.5, mix: {strategy: uniform}}]\n"
+    with pytest.raises(UserError, match="f.yaml:5: ladder.rungs are given, and a curriculum too"):
+        recipe.parse(f"{TEXT}ladder: {{rungs: [femto, pico]}}\n{phases}", origin="f.yaml")

@@ -170,3 +170,43 @@ def test_an_adapter_on_the_output_matrix_is_seen_too():
     assert loss.NextToken(model).in_chunks
     config = LoraConfig(r=2, target_modules=["lm_head"], init_lora_weights=False)
     assert not loss.NextToken(get_peft_model(model, config)).in_chunks
+
+
+def test_within_a_document_nothing_before_it_is_seen():
+    """The gradient at the first document's tokens says whether the second one looked at them."""
+    end = 7
+    model = models.build("nano", 300, 64, end, 1)
+    tokens = torch.tensor([[11, 12, 13, end, 21, 22, 23, 24, end, 31, 32]])
+    seen = {}
+
+    def keep(module, words, hidden):
+        if hidden.requires_grad:
+            seen["hidden"] = hidden
+            hidden.retain_grad()
+
+    model.model.embed_tokens.register_forward_hook(keep)
+    for end_token, alone in ((end, True), (None, False)):
+        objective = loss.NextToken(model, end_token=end_token)
+        # Of all that is predicted, only the last token of the second document counts.
+        answer = objective.model.model(
+            input_ids=tokens[:, :-1],
+            position_ids=None if end_token is None else loss._positions(tokens[:, :-1], end),
+            use_cache=False,
+        )
+        answer.last_hidden_state[0, 7].sum().backward()
+        reached = seen["hidden"].grad[0].abs().sum(dim=1) > 0
+        assert reached.tolist() == [not alone] * 3 + [True] * 5 + [False] * 2
+    positions = loss._positions(tokens[:, :-1], end)
+    assert positions.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 0, 1]]
+
+
+def test_a_document_in_a_sequence_costs_what_it_costs_alone():
+    end = 7
+    model = models.build("nano", 300, 64, end, 1)
+    first, second = [11, 12, 13], [21, 22, 23, 24]
+    together = torch.tensor([[end, *first, end, *second, end]])
+    objective = loss.NextToken(model, end_token=end)
+    apart = [loss.NextToken(model)(torch.tensor([[end, *one, end]]))[1] for one in (first, second)]
+    _, nats = objective(together)
+    assert nats.item() == pytest.approx((4 * apart[0] + 5 * apart[1]).item() / 9, rel=1e-5)
+    assert loss.NextToken(model)(together)[1].item() != pytest.approx(nats.item(), rel=1e-5)

@@ -46,6 +46,90 @@ def test_a_mistake_is_told_with_its_place(more, told):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("phases", "told"),
+    [
+        (
+            "  - share: 1\n    mixx: {}\n",
+            r"f.yaml:7: unknown key 'curriculum\[0\].mixx' \(did you mean 'mix'\?",
+        ),
+        (
+            "  - share: 1\n    mix: {strategy: natual}\n",
+            r"f.yaml:7: curriculum\[0\].mix.strategy is 'natual' \(did you mean 'natural'\?",
+        ),
+        ("  - share: 1\n    mix: {exponent: 3}\n", r"f.yaml:7: curriculum\[0\].mix.exponent must"),
+        ("  - share: 1\n  - mix: {}\n", r"f.yaml:7: the key 'curriculum\[1\].share' is missing"),
+        ("  - 3\n", r"f.yaml:6: curriculum\[0\] has keys of its own, not 3"),
+        (" 3\n", "f.yaml:5: curriculum is a list, not 3"),
+        ("  - share: 0\n", r"f.yaml:6: curriculum\[0\].share must be above 0 and up to 1, it is 0"),
+        (
+            "  - share: 0.5\n  - share: 0.4\n",
+            "f.yaml:5: curriculum has phases whose shares add up to 0.9; they must add up to 1",
+        ),
+        (
+            "  - share: 0.999\n  - share: 0.001\n",
+            r"f.yaml:7: curriculum\[1\].share is 0.001 of 300 steps, which is no step",
+        ),
+        (
+            "  - share: 1\n    data: {sources: [inspect/x]}\n",
+            r"f.yaml:7: curriculum\[0\].data is given, but the first phase reads the recipe's data",
+        ),
+        (
+            "  - share: 0.9\n  - share: 0.1\n    data: {test: 0.02}\n",
+            r"f.yaml:8: curriculum\[1\].data.test is 0.02 and data.test 0.1: training would see",
+        ),
+        (
+            "  - share: 0.9\n  - share: 0.1\n    data: {}\ndata: {languages: [mt, fi]}\n",
+            r"f.yaml:8: curriculum\[1\].data.languages selects \w+, which data.languages leaves",
+        ),
+        (
+            "  - {share: 1, mix: {strategy: uniform}}\nmix: {strategy: natural}\n",
+            "f.yaml:7: mix is given, but every phase of the curriculum has one of its own",
+        ),
+    ],
+)
+def test_a_mistake_in_a_curriculum_is_told_with_its_place(phases, told):
+    with pytest.raises(UserError, match=told) as caught:
+        recipe.parse(f"{TEXT}curriculum:\n{phases}", origin="f.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_curriculum_takes_from_the_recipe_what_it_does_not_say():
+    text = f"""{TEXT}mix: {{strategy: natural}}
+train: {{steps: 10}}
+curriculum:
+  - {{share: 0.25, mix: {{strategy: uniform}}}}
+  - {{share: 0.55}}
+  - {{share: 0.2, data: {{sources: [inspect/x, tokenizer/starter]}}}}
+"""
+    loaded = recipe.parse(text)
+    first, second, last = loaded.phases()
+    assert [first.mix.strategy, second.mix.strategy, last.mix.strategy] == [
+        "uniform",
+        "natural",
+        "natural",
+    ]
+    assert [first.data, second.data] == [loaded.data] * 2
+    # 2.5 of 10 steps are rounded to an even number, as Python rounds; nothing is left over.
+    assert loaded.steps_by_phase() == [2, 6, 2]
+    assert loaded.needs == ["tokenizer/starter", "inspect/x"]
+    assert recipe.parse(loaded.to_yaml()) == loaded
+    alone = recipe.parse(TEXT)
+    assert (alone.steps_by_phase(), alone.phases()[0].mix) == ([300], alone.mix)
+
+
+def test_overrides_reach_into_a_list():
+    text = f"{TEXT}curriculum:\n  - share: 0.5\n  - share: 0.5\n"
+    loaded = recipe.parse(text, ["curriculum[1].mix.strategy=uniform"])
+    assert [phase.mix and phase.mix.strategy for phase in loaded.curriculum] == [None, "uniform"]
+    with pytest.raises(UserError, match="'curriculum' is a list of 2 entries"):
+        recipe.parse(text, ["curriculum[2].share=0.5"])
+    with pytest.raises(UserError, match="'train' is a list of 0 entries"):
+        recipe.parse(text, ["train[0].steps=5"])
+    with pytest.raises(UserError, match=r"override 'curriculum\[1\].shar=1': unknown key"):
+        recipe.parse(text, ["curriculum[1].shar=1"])
+
+
 def test_kind_and_required_keys():
     with pytest.raises(UserError, match=r"unknown kind 'pretrian' \(did you mean 'pretrain'"):
         recipe.parse(TEXT.replace("pretrain", "pretrian"))

@@ -17,6 +17,7 @@ from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
 from workbench.recipe import Training
+from workbench.sequences import Phase
 
 STARTER = "recipes/pretrain/starter.yaml"
 
@@ -194,7 +195,8 @@ def test_a_model_comes_out_of_mixed_precision_as_it_went_in(series):
         recipe.parse("kind: inspect\nname: scratch\nwhy: a place to train in\n")
     )
     folder = scratch.path / "checkpoints"
-    train.train(scratch, model, pack, {"mlt_Latn": 1.0}, config, folder, Pace("bf16"))
+    phases = [Phase(pack, {"mlt_Latn": 1.0}, 1)]
+    train.train(scratch, model, phases, config, folder, Pace("bf16"))
     scratch.leave("stopped")
     with torch.inference_mode():
         after = model.eval()(input_ids=tokens).logits

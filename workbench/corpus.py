@@ -15,9 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
 from workbench import languages, passages, rows
 from workbench import run as runs
 from workbench.errors import UserError, nearest
@@ -324,6 +321,9 @@ class FileSource(Source):
         parquet = rows.format_of(self.path) == ".parquet"
         if self.bytes is None or self.bytes <= PIECE_BYTES or not parquet:
             return [self]
+        # 27 MB of memory, which a training on plain text never needs.
+        import pyarrow.parquet
+
         try:
             metadata = pyarrow.parquet.read_metadata(self.path)
         except (pyarrow.ArrowException, OSError):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from workbench import cleaning, languages
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import InspectRecipe
+from workbench.recipe import InspectRecipe, PretrainRecipe
 
 FOLDER = "documents"
 OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon for the layers' matrices and AdamW for the rest"}
@@ -157,6 +157,11 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
             "asked.recipe.train",
         ),
         *_ladder(happened),
+        *(
+            [filled("Training", "curriculum", _curriculum(run), "happened.phases")]
+            if "phases" in happened
+            else []
+        ),
         attest("Training", "rationale of decisions"),
         filled("Training", "vocabulary gate", _gate(happened["gate"]), "happened.gate"),
         filled("Compute", "wall clock", f"{happened['seconds']:.0f} s", "happened.seconds"),
@@ -184,6 +189,21 @@ def _ladder(happened: dict[str, Any]) -> list[Field]:
     spent = happened["ladder"]["flops"] - happened["flops"]
     value = f"{', '.join(rungs)} were trained first to predict {model}, with {spent:.2g} FLOP"
     return [Field("Training", "scaling ladder", value, "filled", "happened.ladder")]
+
+
+def _curriculum(run: runs.Run) -> str:
+    """Say how long each phase lasted, what it read and how it mixed languages."""
+    recipe = run.recipe
+    assert isinstance(recipe, PretrainRecipe)
+    told = []
+    for phase, happened in zip(recipe.phases(), run.record["happened"]["phases"], strict=True):
+        assert phase.mix is not None
+        assert phase.data is not None
+        told.append(
+            f"{happened['steps']} steps of {', '.join(phase.data.sources)}, "
+            f"mix {phase.mix.strategy}"
+        )
+    return "; then ".join(told)
 
 
 def _gate(judgements: Sequence[dict[str, Any]]) -> str:
@@ -286,12 +306,14 @@ def _inspections(run: runs.Run) -> list[runs.Run]:
 def _origins(run: runs.Run, inspections: Sequence[runs.Run]) -> list[dict[str, Any]]:
     """Return the sources that the text was first read from, be it by an inspection."""
     between = {one.reference for one in inspections}
-    return [
-        source
-        for one in (run, *inspections)
-        for source in one.record["provenance"]["data"]
-        if source["source"] not in between and "used_for" not in source
-    ]
+    found: list[dict[str, Any]] = []
+    for one in (run, *inspections):
+        for source in one.record["provenance"]["data"]:
+            # A phase of clean text has its sources in common with the phases before it.
+            known = source["source"] in between or source in found
+            if not known and "used_for" not in source:
+                found.append(source)
+    return found
 
 
 def _curation(inspection: runs.Run) -> str:

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from transformers import PreTrainedTokenizerFast
 
-from workbench import bits, checkpoint, pace, packing, scaling, train
+from workbench import bits, checkpoint, pace, processes, scaling, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.family import SIZES
 from workbench.recipe import PretrainRecipe
+from workbench.sequences import Phase
 
 RUNGS, WORK, DONE = "rungs", "work", "done.json"
 Rows = list[dict[str, Any]]
@@ -33,8 +33,7 @@ Rows = list[dict[str, Any]]
 def climb(
     run: runs.Run,
     recipe: PretrainRecipe,
-    pack: packing.Pack,
-    shares: dict[str, float],
+    text: Phase,
     tokenizer: PreTrainedTokenizerFast,
     checkpoints: Path,
 ) -> None:
@@ -46,15 +45,14 @@ def climb(
     Args:
         run: of the model that is to be predicted.
         recipe: has rungs.
-        pack: the shards to train and to measure on.
-        shares: each language's share of the sequences, alike for all sizes.
+        text: what the model reads: the shards, and each language's share, alike for all sizes.
         tokenizer: saved with each rung.
         checkpoints: where the model's own will be.
 
     Raises:
         UserError: there is no validation text to measure on.
     """
-    if not any(pack.facts["documents"][tag]["validation"] for tag in _trained(shares)):
+    if not any(text.pack.facts["documents"][tag]["validation"] for tag in _trained(text)):
         raise UserError(
             f"{run.reference}: a ladder is measured on validation text, and there is none; "
             "data.validation=0.1 holds a tenth of the documents back"
@@ -62,18 +60,19 @@ def climb(
     done: Rows = []
     for size in recipe.ladder.rungs:
         if not (run.path / RUNGS / size / DONE).exists():
-            _rung(run, recipe, pack, shares, tokenizer, size, done)
-        shutil.rmtree(run.path / WORK, ignore_errors=True)
+            _rung(run, recipe, text, tokenizer, size, done)
+        if processes.is_first():
+            shutil.rmtree(run.path / WORK, ignore_errors=True)
         done.append(_read(run, size))
     if "predicted" not in run.record["happened"]:
-        _predict(run, recipe, pack, done)
-    _forget_unsaved(run, checkpoints, done)
+        _predict(run, recipe, text, done)
+    processes.from_first(lambda: _forget_unsaved(run, checkpoints, done))
 
 
 def compare(
     run: runs.Run,
     recipe: PretrainRecipe,
-    pack: packing.Pack,
+    text: Phase,
     model: torch.nn.Module,
     outcome: train.Outcome,
 ) -> None:
@@ -82,7 +81,7 @@ def compare(
     Writes the tables ``rungs``, ``laws`` and ``validation``, which has the bits of each document.
     """
     rungs = [_read(run, size) for size in recipe.ladder.rungs]
-    every = [*rungs, _measure(run, recipe, pack, model, outcome, recipe.model)]
+    every = [*rungs, _measure(run, recipe, text, model, outcome, recipe.model)]
     documents = _documents(every)
     resamples = recipe.ladder.resamples
     about = [
@@ -116,38 +115,42 @@ def compare(
 def _rung(
     run: runs.Run,
     recipe: PretrainRecipe,
-    pack: packing.Pack,
-    shares: dict[str, float],
+    text: Phase,
     tokenizer: PreTrainedTokenizerFast,
     size: str,
     done: Rows,
 ) -> None:
     """Train the rung after ``done`` as the model will be, measure it, and save it in one piece."""
     config = recipe.training_of(size, len(tokenizer))
-    end = pack.facts["end_token"]
+    end = text.pack.facts["end_token"]
     model = models.build(size, len(tokenizer), config.sequence, end, config.seed)
-    chosen = pace.settle(run, model, config, size)
+    chosen = processes.from_first(lambda: pace.settle(run, model, config, size))
     work = run.path / WORK / size
-    _forget_unsaved(run, work, done)
-    outcome = train.train(run, model, pack, shares, config, work, chosen, size)
-    facts = _measure(run, recipe, pack, model, outcome, size)
-    with runs.told_when_full(run.path):
-        temporary = run.path / f".{size}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        checkpoint.write_model(model, temporary)
-        tokenizer.save_pretrained(temporary)
-        runs.write_json(temporary / DONE, facts)
-        (run.path / RUNGS).mkdir(exist_ok=True)
-        temporary.rename(run.path / RUNGS / size)
+    processes.from_first(lambda: _forget_unsaved(run, work, done))
+    phases = [Phase(text.pack, text.shares, config.steps)]
+    outcome = train.train(run, model, phases, config, work, chosen, size)
+    facts = _measure(run, recipe, text, model, outcome, size)
+    weights = checkpoint.whole_weights(model)
+
+    def write() -> None:
+        with runs.told_when_full(run.path):
+            temporary = run.path / f".{size}"
+            shutil.rmtree(temporary, ignore_errors=True)
+            checkpoint.write_model(model, temporary, weights)
+            tokenizer.save_pretrained(temporary)
+            runs.write_json(temporary / DONE, facts)
+            (run.path / RUNGS).mkdir(exist_ok=True)
+            temporary.rename(run.path / RUNGS / size)
+
+    processes.from_first(write)
 
 
-def _predict(run: runs.Run, recipe: PretrainRecipe, pack: packing.Pack, done: Rows) -> None:
+def _predict(run: runs.Run, recipe: PretrainRecipe, text: Phase, done: Rows) -> None:
     """Write to the record, with the time, what the rungs say of the model."""
     config = recipe.train
-    per_step = config.batch * config.accumulation * config.sequence * PartialState().num_processes
     shape = SIZES[recipe.model]
-    a_token = sum(shape.flops_per_token(pack.facts["vocabulary"], config.sequence).values())
-    target = float(config.steps * per_step * a_token)
+    a_token = sum(shape.flops_per_token(text.pack.facts["vocabulary"], config.sequence).values())
+    target = float(config.steps * config.tokens_a_step * a_token)
     compute = [one["flops"] for one in done]
     rows = scaling.predict(compute, target, _documents(done), recipe.ladder.resamples)
     run.result("laws", rows)
@@ -170,7 +173,7 @@ def _predict(run: runs.Run, recipe: PretrainRecipe, pack: packing.Pack, done: Ro
 def _measure(
     run: runs.Run,
     recipe: PretrainRecipe,
-    pack: packing.Pack,
+    text: Phase,
     model: torch.nn.Module,
     outcome: train.Outcome,
     size: str,
@@ -179,12 +182,16 @@ def _measure(
     last = [row for row in run.metrics() if row["label"] == size][-1]
     measured = {}
     progress = runs.Progress(f"{run.reference} {size}")
-    for tag in _trained(run.record["happened"]["shares"]):
-        shard = pack.shard(tag, "validation")
+    for tag in _trained(text):
+        shard = text.pack.shard(tag, "validation")
         if not len(shard.ends):
             continue
         of_each, sizes = bits.of_documents(
-            model, shard, pack.facts["end_token"], recipe.train.sequence, recipe.ladder.documents
+            model,
+            shard,
+            text.pack.facts["end_token"],
+            recipe.train.sequence,
+            recipe.ladder.documents,
         )
         measured[tag] = {"bits": of_each.tolist(), "bytes": sizes.tolist()}
         progress.update(f"measured on {len(sizes)} documents of {tag}")
@@ -203,9 +210,9 @@ def _measure(
     }
 
 
-def _trained(shares: dict[str, float]) -> list[str]:
+def _trained(text: Phase) -> list[str]:
     """Return the languages that the training reads."""
-    return [tag for tag, share in shares.items() if share > 0]
+    return [tag for tag, share in text.shares.items() if share > 0]
 
 
 def _documents(sizes: Rows) -> dict[str, scaling.Documents]:

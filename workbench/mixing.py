@@ -8,10 +8,11 @@ lines that begin with ``#`` are comments. The language stands in the path. A pat
 or mathematics, which have none: such lines are refused, because a mix here is one of languages.
 """
 
+import heapq
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,47 @@ def of_tokens(
     return {tag: value / total for tag, value in raw.items()}
 
 
+class Turns:
+    """Whose turn it is, so that no count ever strays from its share by a whole turn.
+
+    Tijdeman's answer to the chairman assignment problem (1980, Discrete Mathematics 32): of those
+    who may have a turn without running ahead, the one whose turn is due first. After any number
+    of turns every count is within ``1 - 1 / (2 k - 2)`` of its share of them, ``k`` being how many
+    take turns; always serving who is furthest behind does not keep below 1. A turn costs
+    O(log k), and the counts are all the state there is.
+
+    Args:
+        shares: positive, in any unit.
+        counts: turns that each has had, as an earlier object counted them.
+    """
+
+    def __init__(self, shares: Sequence[float], counts: Sequence[int] = ()) -> None:
+        total = math.fsum(shares)
+        self.counts = list(counts) or [0] * len(shares)
+        self._shares = [share / total for share in shares]
+        self._slack = 1 / (2 * len(shares) - 2) if len(shares) > 1 else 0.0
+        self._turns = sum(self.counts)
+        self._waiting = [self._opens(which) for which in range(len(shares))]
+        heapq.heapify(self._waiting)
+        self._open: list[tuple[float, int]] = []
+
+    def next(self) -> int:
+        """Count a turn and return whose it is."""
+        self._turns += 1
+        # Rounding may leave nobody who may just now; then it is who may first.
+        while self._waiting and (self._waiting[0][0] <= self._turns or not self._open):
+            _, which = heapq.heappop(self._waiting)
+            due = (self.counts[which] + 1 - self._slack) / self._shares[which]
+            heapq.heappush(self._open, (due, which))
+        _, which = heapq.heappop(self._open)
+        self.counts[which] += 1
+        heapq.heappush(self._waiting, self._opens(which))
+        return which
+
+    def _opens(self, which: int) -> tuple[float, int]:
+        return (self.counts[which] + self._slack) / self._shares[which], which
+
+
 def repetitions(
     sizes: Mapping[str, int], shares: Mapping[str, float], budget: float
 ) -> dict[str, float]:
@@ -131,22 +173,31 @@ def warnings(epochs: Mapping[str, float], mix: Mix) -> list[str]:
     read first, with the number and a remedy. One says that UniMax could not keep to its limit,
     which happens where the training reads more than all text ``max_epochs`` times.
     """
-    told = []
+    return repeated_text(epochs, mix.strategy == "unimax") + beyond_limit(epochs, mix)
+
+
+def repeated_text(epochs: Mapping[str, float], unimax_taken: bool) -> list[str]:
+    """Return the line on languages whose text is read more than ``GOOD_EPOCHS`` times, if any."""
     often = sorted(filter(lambda tag: repeated(epochs[tag]), epochs), key=lambda tag: -epochs[tag])
-    if often:
-        remedy = "" if mix.strategy == "unimax" else " or strategy 'unimax'"
-        told.append(
-            f"text read more than {GOOD_EPOCHS:g} times teaches less and less (arXiv 2305.16264): "
-            f"{', '.join(f'{tag} {epochs[tag]:.2f} times' for tag in often)}; "
-            f"give them more text, or take fewer steps{remedy}"
-        )
+    if not often:
+        return []
+    remedy = "" if unimax_taken else " or strategy 'unimax'"
+    return [
+        f"text read more than {GOOD_EPOCHS:g} times teaches less and less (arXiv 2305.16264): "
+        f"{', '.join(f'{tag} {epochs[tag]:.2f} times' for tag in often)}; "
+        f"give them more text, or take fewer steps{remedy}"
+    ]
+
+
+def beyond_limit(epochs: Mapping[str, float], mix: Mix) -> list[str]:
+    """Return the line on a UniMax that cannot keep to its limit, if any."""
     most = max(epochs.values(), default=0.0)
-    if mix.strategy == "unimax" and most > mix.max_epochs * ROUNDING:
-        told.append(
-            f"the training reads more than the mix was planned for: text is read up to {most:.2f} "
-            f"times, mix.max_epochs is {mix.max_epochs:g}"
-        )
-    return told
+    if mix.strategy != "unimax" or most <= mix.max_epochs * ROUNDING:
+        return []
+    return [
+        f"the training reads more than the mix was planned for: text is read up to {most:.2f} "
+        f"times, mix.max_epochs is {mix.max_epochs:g}"
+    ]
 
 
 def table(sizes: Mapping[str, int], mix: Mix, budget: int) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ that goes on computes as the first one did.
 """
 
 import contextlib
+import ctypes
+import gc
 import importlib.util
 import os
 import shutil
@@ -57,8 +59,10 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = 
     if "compiled" in known:
         return Pace(known["precision"], _still_compiled(run, known["compiled"]))
     precision, timings = choose_precision(model, config)
+    _give_back()
     began = time.perf_counter()
     compiled, why, seconds = choose_compiled(model, config, precision, timings.get(precision))
+    _give_back()
     facts = {
         "precision": precision,
         "precision_seconds": timings,
@@ -193,6 +197,19 @@ def _still_compiled(run: runs.Run, compiled: bool) -> bool:
         f"the run began compiled, but now {missing}: it goes on, not bit for bit", last=True
     )
     return False
+
+
+def _give_back() -> None:
+    """Return memory that is free to the system, so that a loop's own is not put on top of it.
+
+    Timing in two precisions and compiling leave the heap of glibc, which alone is asked, in pieces
+    too small for the tensors that follow.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _few_tokens(config: Training) -> torch.Tensor:

@@ -6,10 +6,11 @@ named after what it was made from, so that pretraining, adaptation and evaluatio
 derived data: deleting ``runs/tokens`` loses nothing but time.
 """
 
+import functools
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from workbench import corpus, languages, mixing, tokenizer
+from workbench import corpus, languages, mixing, processes, rows, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import Data, Mix
@@ -99,28 +100,87 @@ def pack(run: runs.Run, data: Data, tokenizer_: PreTrainedTokenizerFast) -> Pack
     Raises:
         UserError: the sources hold no document in the chosen languages, or none to train on.
     """
-    sources = corpus.describe(corpus.resolve(data))
-    asked = {
-        "form": FORM,
-        "data": asdict(data),
-        "sources": sources,
-        "tokenizer": tokenizer.fingerprint(tokenizer_),
-    }
-    folder = runs.root() / CACHE / runs.text_hash(asked)
-    if not (folder / "facts.json").exists():
-        _make(run, folder, data, tokenizer_)
-    made = Pack(folder)
-    if (folder / runs.QUARANTINE).exists():
-        shutil.copyfile(folder / runs.QUARANTINE, run.path / runs.QUARANTINE)
+    return packs(run, [data], tokenizer_)[0]
+
+
+def packs(run: runs.Run, parts: Sequence[Data], tokenizer_: PreTrainedTokenizerFast) -> list[Pack]:
+    """Return the pack of each part, and tell the record of all; equal parts share one pack.
+
+    Where there are several packs, what the record counts is their sum: text that stands in two of
+    them counts twice. ``pack`` is the name of the first.
+
+    Raises:
+        UserError: as :func:`pack`.
+    """
+    made: dict[str, Pack] = {}
+    sources: list[dict[str, Any]] = []
+    names = []
+    for data in parts:
+        found = corpus.describe(corpus.resolve(data))
+        asked = {
+            "form": FORM,
+            "data": asdict(data),
+            "sources": found,
+            "tokenizer": tokenizer.fingerprint(tokenizer_),
+        }
+        folder = runs.root() / CACHE / runs.text_hash(asked)
+        processes.from_first(functools.partial(_make_if_missing, run, folder, data, tokenizer_))
+        made.setdefault(folder.name, Pack(folder))
+        names.append(folder.name)
+        sources += [source for source in found if source not in sources]
+    if processes.is_first():
+        _gather_quarantines(run, list(made.values()))
     run.used_data(sources)
     run.happened(
-        pack=folder.name,
-        documents=made.facts["documents"],
-        text_bytes=made.facts["bytes"],
-        tokens_packed=made.facts["tokens"],
-        faults=made.facts["faults"],
+        pack=names[0],
+        documents=_sum(made.values(), "documents"),
+        text_bytes=_sum(made.values(), "bytes"),
+        tokens_packed=_sum(made.values(), "tokens"),
+        faults=_faults(made.values()),
     )
-    return made
+    return [made[name] for name in names]
+
+
+def _gather_quarantines(run: runs.Run, made: Sequence[Pack]) -> None:
+    files = [one.folder / runs.QUARANTINE for one in made]
+    files = [file for file in files if file.exists()]
+    if files:
+        with runs.told_when_full(run.path), (run.path / runs.QUARANTINE).open("wb") as out:
+            for file in files:
+                with file.open("rb") as part:
+                    shutil.copyfileobj(part, out)
+
+
+def _sum(made: Iterable[Pack], name: str) -> dict[str, dict[str, int]]:
+    """Return a count by language and split, over all packs."""
+    total: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in made:
+        for tag, counts in one.facts[name].items():
+            total[tag].update(counts)
+    return {
+        tag: {split: total[tag][split] for split in corpus.SPLITS}
+        for tag in languages.tags()
+        if tag in total
+    }
+
+
+def _faults(made: Iterable[Pack]) -> dict[str, Any]:
+    """Return the faults of all packs in the form of one, :meth:`corpus.Faults.summary`."""
+    first, *others = (one.facts["faults"] for one in made)
+    for one in others:
+        first = {
+            "total": first["total"] + one["total"],
+            "by_reason": dict(Counter(first["by_reason"]) + Counter(one["by_reason"])),
+            "first": (first["first"] + one["first"])[: rows.SHOWN_FAULTS],
+        }
+    return dict(first)
+
+
+def _make_if_missing(
+    run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokenizerFast
+) -> None:
+    if not (folder / "facts.json").exists():
+        _make(run, folder, data, tokenizer_)
 
 
 def _make(run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokenizerFast) -> None:

@@ -303,12 +303,16 @@ def make(
 def of_recipe(
     wanted: recipes.PretrainRecipe, assumed: Assumptions, place: Machine | None, gpus: int
 ) -> Plan:
-    """Return the plan of a pretraining recipe, whose batch is that of each process.
+    """Return the plan of a pretraining recipe; its steps are shared out to all GPUs.
 
     A ladder's rungs are planned with the same MFU, which flatters them, or at the same speed.
+
+    Raises:
+        UserError: a step cannot be dealt out evenly to so many.
     """
     train = wanted.train
-    sequence, batch = assumed.sequence or train.sequence, assumed.batch or train.batch
+    sequence = assumed.sequence or train.sequence
+    batch = assumed.batch or train.share_of_step(gpus)[1]
     made = Plan(
         name=f"{wanted.kind}/{wanted.name}",
         size=wanted.model,
@@ -317,7 +321,7 @@ def of_recipe(
         sequence=sequence,
         batch=batch,
         optimizer=train.optimizer if assumed.optimizer == "auto" else assumed.optimizer,
-        tokens=assumed.tokens or train.steps * batch * train.accumulation * sequence * gpus,
+        tokens=assumed.tokens or train.steps * train.batch * train.accumulation * sequence,
         gpus=gpus,
         machine=place,
         assumptions=assumed,
@@ -345,9 +349,7 @@ def of_run(run: runs.Run) -> Plan:
     if "tokens" not in happened or not config.exists():
         raise UserError(f"{run.reference} is not finished, so that nothing can be held against it")
     vocabulary = int(runs.read_json(config)["vocab_size"])
-    train = wanted.train
-    per_process = train.steps * train.batch * train.accumulation * train.sequence
-    processes = max(1, round(happened["tokens"] / per_process))
+    processes = happened.get("processes", 1)
     return of_recipe(wanted, Assumptions(vocabulary=vocabulary), None, processes)
 
 

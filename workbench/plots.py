@@ -37,7 +37,10 @@ KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
         "slopes": plots_scaling.slopes,
     },
     "adapt": {"bits": plots_models.bits_by_language},
-    "evaluate": {"bits": plots_models.bits_by_language},
+    "evaluate": {
+        "bits": plots_models.bits_by_language,
+        "second_halves": plots_models.second_halves,
+    },
 }
 
 

@@ -1,8 +1,9 @@
 """Figures of models: how training went, and how well each language is predicted."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench import drawing, languages
+from workbench import drawing, goldfish, languages
 from workbench import run as runs
 
 
@@ -66,3 +67,63 @@ def bits_by_language(run: runs.Run) -> Any:
     drawing.plain(axes)
     drawing.status_legend(axes, rows, "lower left")
     return figure
+
+
+def second_halves(run: runs.Run) -> Any:
+    """Return the bits of second halves for base (hollow) and own adapter (filled), with intervals.
+
+    The numbers stand to the right. Goldfish's models are marked where the sentences are theirs too.
+    None where the run measured no sentences.
+    """
+    rows = [
+        row for row in run.read_result("languages") if row.get("base_second_half_bits") is not None
+    ]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: -row["base_second_half_bits"])
+    figure = drawing.tall(rows)
+    axes = figure.subplots()
+    _halves(axes, rows, "base", 0.14, label="base", color=drawing.INK, markerfacecolor="white")
+    _halves(axes, rows, "adapter", -0.14, label="own adapter", color=drawing.PALETTE[1])
+    for (size, words), marker in zip(goldfish.SIZES.items(), ("v", "D", "^"), strict=True):
+        look = {"color": drawing.PALETTE[0], "marker": marker, "markersize": 4}
+        _dots(axes, rows, f"goldfish_{size}", 0, label=f"Goldfish of {words}", **look)
+    drawing.beside(axes, [_in_numbers(row) for row in rows])
+    drawing.name_languages(axes, rows)
+    measured = max(row["sentences"] for row in rows)
+    axes.set(
+        title="Bits of a sentence's second half, given its first\n"
+        f"mean of {measured:,} sentences and its 95 % interval",
+        xlabel="bits",
+    )
+    drawing.plain(axes)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def _halves(
+    axes: Any, rows: Sequence[Mapping[str, Any]], model: str, raised: float, **look: Any
+) -> None:
+    """Draw a dot and its interval for each language in which ``model`` was measured."""
+    for height in _dots(axes, rows, f"{model}_second_half_bits", raised, **look):
+        ends = [rows[height][f"{model}_second_half_{end}"] for end in ("low", "high")]
+        axes.plot(ends, [height + raised] * 2, color=look["color"], linewidth=1, zorder=1)
+
+
+def _dots(
+    axes: Any, rows: Sequence[Mapping[str, Any]], column: str, raised: float, **look: Any
+) -> list[int]:
+    """Draw what ``column`` holds, if anything; return which rows have it."""
+    heights = [height for height, row in enumerate(rows) if row.get(column) is not None]
+    if heights:
+        values = [rows[height][column] for height in heights]
+        places = [height + raised for height in heights]
+        axes.plot(values, places, linestyle="", **{"marker": "o", "markersize": 5} | look)
+    return heights
+
+
+def _in_numbers(row: Mapping[str, Any]) -> str:
+    """Return a language's figures in words: ``131.2, adapted 118.4``."""
+    adapted = row.get("adapter_second_half_bits")
+    told = f"{row['base_second_half_bits']:.1f}"
+    return told if adapted is None else f"{told}, adapted {adapted:.1f}"

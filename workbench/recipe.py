@@ -6,6 +6,7 @@ nearest right one, because a mistyped key that silently becomes a default ruins 
 """
 
 import dataclasses
+import itertools
 import math
 import re
 import types
@@ -147,7 +148,7 @@ class Mix:
     """Of ``unimax``: no language's text is planned to be read more often than this."""
     budget: int = 0
     """Of ``unimax``: how much there is to share out, in ``unit``; 0 is what the training reads,
-    steps x batch x accumulation x sequence tokens in each process."""
+    steps x batch x accumulation x sequence tokens."""
     unit: Literal["tokens", "bytes"] = "tokens"
     """What sizes, shares and ``budget`` count. A token holds less text in one language than in
     another; counted in bytes, equal shares are equal amounts of text."""
@@ -203,17 +204,38 @@ class Mix:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of a curriculum."""
+
+    share: float
+    """Share of the steps; those of all phases add up to 1."""
+    mix: Mix | None = None
+    """How languages are mixed; the recipe's ``mix`` where none is given. UniMax shares out what the
+    phase reads."""
+    data: Data | None = None
+    """What is read, such as clean text to end with; the recipe's ``data`` where none is given."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.share <= 1, f"share must be above 0 and up to 1, it is {self.share}")
+
+
+@dataclass(frozen=True)
 class Training:
     """The one loop, for pretraining and for adapters."""
 
     steps: int = 300
     """Optimizer steps."""
     batch: int = 16
-    """Sequences a step and process, before accumulation."""
+    """Sequences worked on at a time."""
     sequence: int = 256
     """Tokens a sequence."""
     accumulation: int = 1
-    """Batches whose gradients are added up before a step."""
+    """Batches whose gradients are added up before a step; several processes deal them out."""
+    attention: Literal["sequence", "document"] = "sequence"
+    """What a token sees: all before it in its sequence, or those of its own document only."""
+    packing: Literal["cut", "best_fit"] = "cut"
+    """Cut the text wherever a sequence is full, or keep documents whole by best fit and leave a
+    few positions empty (arXiv 2404.10830)."""
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "wsd"] = "wsd"
     """Cosine to ``final_rate``, or warm-up, stable and linear decay (arXiv 2404.06395)."""
@@ -242,6 +264,8 @@ class Training:
     """``auto`` times both on this machine and records which it took."""
     compile: Literal["auto", "always", "never"] = "auto"
     """``auto`` compiles where a compiler is, the run is long, and a compiled step is faster."""
+    recompute: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest anew."""
     validate_every: int = 50
     """Steps between two measures of validation bits per byte."""
     validation_documents: int = 16
@@ -279,6 +303,28 @@ class Training:
         for name in ("decay", "final_rate", "beta1", "beta2"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"{name} must be from 0 to 1, it is {value}")
+
+    @property
+    def tokens_a_step(self) -> int:
+        """Tokens that one optimizer step reads, whatever the number of processes."""
+        return self.batch * self.accumulation * self.sequence
+
+    def share_of_step(self, processes: int) -> tuple[int, int]:
+        """Return what one of several processes does of a step: batches, and sequences of each.
+
+        Whole batches are dealt out where they come out even, else the sequences of each batch.
+
+        Raises:
+            UserError: neither comes out even.
+        """
+        if self.accumulation % processes == 0:
+            return self.accumulation // processes, self.batch
+        if self.batch % processes == 0:
+            return self.accumulation, self.batch // processes
+        raise UserError(
+            f"train.batch {self.batch} and train.accumulation {self.accumulation} cannot be dealt "
+            f"out evenly to {processes} processes; make one of them a multiple of {processes}"
+        )
 
 
 @dataclass(frozen=True)
@@ -546,6 +592,9 @@ class PretrainRecipe(Recipe):
     ladder: Ladder = field(default_factory=Ladder)
     data: Data = field(default_factory=Data)
     mix: Mix = field(default_factory=Mix)
+    curriculum: list[Phase] = field(default_factory=list)
+    """Phases one after the other, each with its mix and data; empty is one phase of the recipe's.
+    Validation is on the recipe's ``data``, whatever the phase."""
     gate: Gate = field(default_factory=Gate)
     train: Training = field(default_factory=Training)
 
@@ -558,10 +607,73 @@ class PretrainRecipe(Recipe):
                 f"ladder.rungs must be smaller than the model that they predict, {size!r} is not "
                 f"smaller than {self.model!r}",
             )
+        _require(
+            not (self.ladder.rungs and self.curriculum),
+            "ladder.rungs are given, and a curriculum too; a ladder is of one mix",
+        )
+        if not self.curriculum:
+            return
+        total = math.fsum(phase.share for phase in self.curriculum)
+        _require(
+            abs(total - 1) < 1e-6,
+            f"curriculum has phases whose shares add up to {total:g}; they must add up to 1",
+        )
+        for number, steps in enumerate(self.steps_by_phase()):
+            _require(
+                steps > 0,
+                f"curriculum[{number}].share is {self.curriculum[number].share:g} of "
+                f"{self.train.steps} steps, which is no step",
+            )
+        _require(
+            self.mix == Mix() or any(phase.mix is None for phase in self.curriculum),
+            "mix is given, but every phase of the curriculum has one of its own",
+        )
+        _require(
+            self.curriculum[0].data is None,
+            "curriculum[0].data is given, but the first phase reads the recipe's data, on which "
+            "validation is measured; say it in data",
+        )
+        for number, phase in enumerate(self.curriculum):
+            if phase.data is not None:
+                self._check_data(phase.data, f"curriculum[{number}].data")
+
+    def _check_data(self, other: Data, where: str) -> None:
+        """Refuse text that would train on what is held out, or in languages without validation."""
+        for name in ("validation", "test"):
+            held, here = getattr(self.data, name), getattr(other, name)
+            _require(
+                held == here,
+                f"{where}.{name} is {here:g} and data.{name} {held:g}: training would see "
+                f"documents that are held out; give both the same",
+            )
+        known = {one.tag for one in languages.select(self.data.languages)}
+        for one in languages.select(other.languages):
+            _require(
+                one.tag in known,
+                f"{where}.languages selects {one.name}, which data.languages leaves out; "
+                "a phase reads no language without validation",
+            )
+
+    def phases(self) -> list[Phase]:
+        """Return the phases with their mix and data filled in; at least one."""
+        return [
+            Phase(phase.share, phase.mix or self.mix, phase.data or self.data)
+            for phase in self.curriculum or [Phase(1.0)]
+        ]
+
+    def steps_by_phase(self) -> list[int]:
+        """Return how many steps each phase has; together all of them."""
+        share, ends = 0.0, [0]
+        for phase in self.curriculum[:-1]:
+            share += phase.share
+            ends.append(min(round(share * self.train.steps), self.train.steps))
+        ends.append(self.train.steps)
+        return [after - before for before, after in itertools.pairwise(ends)]
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.tokenizer, *self.data.sources])
+        sources = [word for phase in self.phases() for word in (phase.data or self.data).sources]
+        return _runs_among(list(dict.fromkeys([self.tokenizer, *self.data.sources, *sources])))
 
     def training_of(self, rung: str, vocabulary: int) -> Training:
         """Return the training of a smaller size with as many tokens a weight as the model's.
@@ -613,11 +725,15 @@ class EvaluateRecipe(Recipe):
     data: Data = field(default_factory=Data)
     split: Literal["train", "validation", "test"] = "test"
     documents: int = 200
-    """At most so many documents a language."""
+    """At most so many documents a language, and so many sentences."""
+    sentences: list[str] = field(default_factory=lambda: ["starter"])
+    """Sources of parallel sentences, the same ids in every language, whose second half is predicted
+    from the first as Goldfish does on FLORES; empty leaves it out. Where a source also stands in
+    ``data``, here or in the runs of base and adapters, only what falls into ``split`` is used."""
     pairs: bool = True
     """Also measure grammar on the starter corpus's minimal pairs."""
     resamples: int = 1000
-    """Bootstrap resamples of documents behind each interval."""
+    """Bootstrap resamples of documents, sentences or pairs behind each interval."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -626,7 +742,7 @@ class EvaluateRecipe(Recipe):
 
     @property
     def needs(self) -> list[str]:
-        return _runs_among([self.base, self.adapters, *self.data.sources])
+        return _runs_among([self.base, self.adapters, *self.data.sources, *self.sentences])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -772,6 +888,11 @@ def _lines(node: yaml.Node | None, prefix: str = "") -> list[tuple[str, str]]:
             dotted = f"{prefix}{key.value}"
             found.append((dotted, str(key.start_mark.line + 1)))
             found.extend(_lines(value, f"{dotted}."))
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            entry = f"{prefix.rstrip('.')}[{number}]"
+            found.append((entry, str(value.start_mark.line + 1)))
+            found.extend(_lines(value, f"{entry}."))
     return found
 
 
@@ -787,15 +908,32 @@ def _override(content: dict[str, Any], lines: dict[str, str], override: str) -> 
     *parents, last = dotted.split(".")
     here = content
     for parent in parents:
-        below = here.get(parent)
+        name, number = _numbered(parent)
+        below = here.get(name)
+        if number is not None:
+            if not isinstance(below, list) or not 0 <= number < len(below):
+                count = len(below) if isinstance(below, list) else 0
+                raise UserError(f"override {override!r}: {name!r} is a list of {count} entries")
+            entries = here[name] = list(below)
+            below = entries[number]
         if below is None:
             below = {}
         if not isinstance(below, dict):
             raise UserError(f"override {override!r}: {parent!r} is a value, it has no keys below")
-        here[parent] = dict(below)
-        here = here[parent]
+        below = dict(below)
+        if number is None:
+            here[name] = below
+        else:
+            here[name][number] = below
+        here = below
     here[last] = value
     lines[dotted] = f"override {override!r}"
+
+
+def _numbered(word: str) -> tuple[str, int | None]:
+    """Return the name and the number of ``name[2]``, or the name and ``None``."""
+    found = re.fullmatch(r"(.+)\[(\d+)\]", word)
+    return (found[1], int(found[2])) if found else (word, None)
 
 
 def _place(origin: str, lines: dict[str, str], dotted: str) -> str:
@@ -826,28 +964,59 @@ def _build(
         and entry.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise UserError(f"{origin}: the key {prefix + missing[0]!r} is missing")
+        where = _place(origin, lines, prefix.rstrip("."))
+        raise UserError(f"{where}: the key {prefix + missing[0]!r} is missing")
     values = {}
     for key, value in content.items():
         where = _place(origin, lines, f"{prefix}{key}")
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise UserError(f"{where}: {prefix}{key} has keys of its own, not {value!r}")
+        hint, inner = hints[key], _dataclass_in(hints[key])
+        dotted = f"{prefix}{key}"
+        if inner is None:
+            values[key] = _convert(value, hint, dotted, where)
+        elif typing.get_origin(hint) is list:
+            if not isinstance(value, list):
+                raise UserError(f"{where}: {dotted} is a list, not {value!r}")
+            values[key] = [
+                _section(inner, entry, f"{dotted}[{number}]", lines, origin)
+                for number, entry in enumerate(value)
+            ]
+        elif value is None and types.NoneType in typing.get_args(hint):
+            values[key] = None
+        else:
             defaults = fields[key].default_factory
             base = dataclasses.asdict(defaults()) if callable(defaults) else {}
-            section = typing.cast(type[Any], hint)
-            values[key] = _build(section, {**base, **value}, f"{prefix}{key}.", lines, origin)
-        else:
-            values[key] = _convert(value, hint, f"{prefix}{key}", where)
+            values[key] = _section(inner, value, dotted, lines, origin, base)
     try:
         return cls(**values)
     except UserError as fault:
         word = str(fault).split(" ", 1)[0]
-        where = _place(origin, lines, f"{prefix}{word}")
-        if where == origin:
-            where = _place(origin, lines, prefix.rstrip("."))
+        where, said = origin, f"{prefix}{word}"
+        while where == origin and said:
+            where, said = _place(origin, lines, said), said.rpartition(".")[0]
         raise UserError(f"{where}: {prefix}{fault}") from None
+
+
+def _dataclass_in(hint: Any) -> type[Any] | None:
+    """Return the dataclass of a hint ``X``, ``X | None`` or ``list[X]``, if ``X`` is one."""
+    for one in (hint, *typing.get_args(hint)):
+        if dataclasses.is_dataclass(one):
+            return typing.cast(type[Any], one)
+    return None
+
+
+def _section(
+    cls: type[Any],
+    value: Any,
+    dotted: str,
+    lines: dict[str, str],
+    origin: str,
+    base: dict[str, Any] | None = None,
+) -> Any:
+    """Make the dataclass ``cls`` of a part of the recipe, over the values of ``base``."""
+    if not isinstance(value, dict):
+        where = _place(origin, lines, dotted)
+        raise UserError(f"{where}: {dotted} has keys of its own, not {value!r}")
+    return _build(cls, {**(base or {}), **value}, f"{dotted}.", lines, origin)
 
 
 def _convert(value: Any, hint: Any, dotted: str, where: str) -> Any:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Self
 
-import pyarrow
-import pyarrow.parquet
 import zstandard
 
 from workbench import run as runs
@@ -195,6 +193,9 @@ class _Reader:
         Not through Arrow's data sets: their scanner reads ahead without bounds where what is
         read is slowly used.
         """
+        # 27 MB of memory, which whoever reads no Parquet need not spend.
+        import pyarrow.parquet
+
         try:
             with pyarrow.parquet.ParquetFile(_raw(self._file)) as file:
                 sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
@@ -205,6 +206,8 @@ class _Reader:
             self._faults.add(self._shown, 1, f"damaged Parquet: {first_line(fault)}")
 
     def _group(self, file: Any, group: int, line: int) -> Iterator[Row]:
+        import pyarrow
+
         try:
             for batch in file.iter_batches(batch_size=256, row_groups=[group]):
                 for row in batch.to_pylist():

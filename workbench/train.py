@@ -3,9 +3,13 @@
 The learning rate is a function of the step, the data position a count per language, and every
 random state is in the checkpoint: a run that was stopped goes on as if it had not been.
 Numbers go to ``metrics.jsonl``; whoever wants to draw or report reads them there.
+
+Several processes train one model as one does: a step's sequences are the recipe's, whatever their
+number, and are dealt out among them.
 """
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -17,13 +21,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from workbench import bits, checkpoint, loss, optimizers, pace
+from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
-from workbench.packing import Pack
 from workbench.recipe import Training
-from workbench.sequences import Sequences
+from workbench.sequences import Ahead, Batch, Feed, Phase
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class Outcome:
 def train(
     run: runs.Run,
     model: torch.nn.Module,
-    pack: Pack,
-    shares: dict[str, float],
+    phases: Sequence[Phase],
     config: Training,
     checkpoints: Path,
     pace_: Pace,
@@ -57,8 +59,7 @@ def train(
     Args:
         run: takes the metrics; its stop button is obeyed.
         model: a causal language model on the CPU, as ``transformers`` or PEFT makes it.
-        pack: the shards to draw from, and to validate on.
-        shares: each language's share of the sequences.
+        phases: what to draw from, and in which mix; validation is on the first one's pack.
         config: steps, rates, batch and the like.
         checkpoints: folder of this loop's checkpoints.
         pace_: precision and compilation, from :func:`pace.settle`.
@@ -68,7 +69,7 @@ def train(
         Stopped: a signal or the stop button came; a checkpoint of that step was written.
         RuntimeError: too many steps in a row had no finite loss or gradient.
     """
-    loop = _Loop(run, model, pack, shares, config, checkpoints, pace_, label)
+    loop = _Loop(run, model, phases, config, checkpoints, pace_, label)
     with runs.StopSignal(run) as stop:
         if not pace_.compiled:
             return loop.go(stop)
@@ -87,32 +88,46 @@ class _Loop:
         self,
         run: runs.Run,
         model: torch.nn.Module,
-        pack: Pack,
-        shares: dict[str, float],
+        phases: Sequence[Phase],
         config: Training,
         checkpoints: Path,
         pace_: Pace,
         label: str,
     ) -> None:
-        self.run, self.pack, self.config, self.label = run, pack, config, label
+        self.run, self.config, self.label = run, config, label
+        self.pack = phases[0].pack
         self.checkpoints = checkpoints
         self.pace = pace_
+        self.parts, self.rows = config.share_of_step(processes.count())
         # Accelerate keeps the first precision of a process for good unless told otherwise.
         AcceleratorState._reset_state(reset_partial_state=False)
         self.accelerator = Accelerator(
             mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
         )
-        self.sequences = Sequences(pack, shares, config.sequence, config.seed)
+        plugin = sharding.asked(model)
+        self.feed = Feed(phases, config.sequence, config.seed, config.packing)
         self.step = 0
         self.tokens = 0
         self.skipped = 0
         self.flops_per_token = models.flops_per_token(model, config.sequence)
-        torch.manual_seed(config.seed)
-        objective = loss.NextToken(model, config.z_loss, pace_.compiled)
+        # Processes differ in what dropout leaves out.
+        torch.manual_seed(config.seed + processes.rank())
+        end_token = self.pack.facts["end_token"] if config.attention == "document" else None
+        objective = loss.NextToken(model, config.z_loss, pace_.compiled, end_token)
         self.in_chunks = objective.in_chunks
+        if config.recompute or (plugin is not None and plugin.activation_checkpointing):
+            models.recompute_layers(model)
         # The model inside stays as it is: only what gives the loss is wrapped.
         self.plain_model = model
-        self.model = self.accelerator.prepare(objective)
+        self.model: torch.nn.Module
+        if plugin is None:
+            self.model = self.accelerator.prepare(objective)
+        else:
+            self.model = objective.to(self.accelerator.device)
+            sharding.shard(
+                self.model, loss.blocks(model), pace_.precision, bool(plugin.reshard_after_forward)
+            )
+        self.sharded = plugin is not None
         self.optimizers = optimizers.of(model, config)
         self._take_up()
 
@@ -127,7 +142,7 @@ class _Loop:
         state = checkpoint.restore(found, self.plain_model, self.optimizers)
         self.step, self.tokens = state["step"], state["tokens"]
         self.skipped = state["skipped"]
-        self.sequences.restore(state["drawn"])
+        self.feed.restore(state["drawn"])
         self.run.rewind_metrics(state["metrics_size"])
         runs.Progress(self._name).update(f"goes on from step {self.step}", last=True)
 
@@ -136,6 +151,14 @@ class _Loop:
         return f"{self.run.reference} {self.label}".strip()
 
     def go(self, stop: runs.StopSignal) -> Outcome:
+        """Take all steps that are left; batches are prepared ahead, in a thread."""
+        together, rank = processes.count(), processes.rank()
+        own = slice(self.rows * rank, self.rows * (rank + 1))
+        steps = range(self.step, self.config.steps)
+        with Ahead(self.feed, steps, self.parts, self.rows * together, own) as ahead:
+            return self._go(ahead, stop)
+
+    def _go(self, ahead: Ahead, stop: runs.StopSignal) -> Outcome:
         progress = runs.Progress(self._name)
         measured: dict[str, float] = {}
         bad_in_a_row = 0
@@ -144,7 +167,7 @@ class _Loop:
         validating = 0.0
         while self.step < self.config.steps:
             rate = optimizers.learning_rate(self.config, self.step)
-            nats, norm = self._optimize(rate)
+            nats, norm, asked_to_stop = self._optimize(rate, ahead, stop)
             finite = math.isfinite(nats) and math.isfinite(norm)
             bad_in_a_row = 0 if finite else bad_in_a_row + 1
             self.skipped += not finite
@@ -161,6 +184,7 @@ class _Loop:
                 "tokens": self.tokens,
                 "flops": self.tokens * self.flops_per_token,
                 "tokens_per_second": round(speed, 1),
+                "wait_share": round(ahead.waited / training, 6),
                 "seconds_to_go": round(self._tokens_to_go() / speed, 1),
             }
             last = self.step == self.config.steps
@@ -173,14 +197,14 @@ class _Loop:
                 row["label"] = self.label
             self.run.metric(**row)
             progress.update(self._line(row, measured))
-            if stop.requested:
-                self._save()
+            if asked_to_stop:
+                self._save(ahead)
                 stop.raise_stopped(
                     f"{self._name} stopped at step {self.step} and saved; go on with: "
                     f"workbench resume {self.run.reference}"
                 )
             if last or self.step % self.config.checkpoint_every == 0:
-                self._save()
+                self._save(ahead)
         if not measured:
             measured = self._validate()
         progress.done(f"{self.step} steps, {_mean(measured):.3f} bits per byte in validation")
@@ -192,11 +216,13 @@ class _Loop:
             self.pace.precision,
             self.in_chunks,
             measured,
-            self.sequences.epochs(),
+            self.feed.epochs(),
         )
 
-    def _optimize(self, rate: float) -> tuple[float, float]:
-        """Take one step; return cross-entropy in nats a token and gradient norm.
+    def _optimize(
+        self, rate: float, ahead: Ahead, stop: runs.StopSignal
+    ) -> tuple[float, float, bool]:
+        """Take one step; return nats a token, gradient norm, and whether to stop.
 
         A step whose loss or gradient is not finite leaves weights and moments as they were, and
         gives no cross-entropy.
@@ -205,40 +231,64 @@ class _Loop:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get(optimizers.TIMES, 1.0)
-        total = torch.zeros(2, device=self.accelerator.device)
-        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        for part in range(config.accumulation):
-            # Every process draws the same sequences and takes its own slice of them.
-            drawn = self.sequences.batch(config.batch * ranks)
-            own = torch.from_numpy(drawn[rank * config.batch : (rank + 1) * config.batch])
-            tokens = own.to(self.accelerator.device)  # (batch, sequence + 1)
-            waits = part < config.accumulation - 1
-            with self.accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
-                objective, nats = self.model(tokens)
-                self.accelerator.backward(objective / config.accumulation)
-            total += torch.stack((nats, objective.detach())) / config.accumulation
-            self.tokens += config.batch * ranks * config.sequence
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-        total = self.accelerator.reduce(total, reduction="mean")
-        nats_seen, minimised = total.tolist()
-        norm_seen = float(norm)
+        batches = list(itertools.islice(ahead, self.parts))
+        # Cross-entropy, what is minimised, and whether someone asked to stop.
+        total = torch.zeros(3, device=self.accelerator.device)
+        for number, (batch, weight) in enumerate(zip(batches, self._weights(batches), strict=True)):
+            tokens, targets = (
+                torch.from_numpy(part).to(self.accelerator.device)
+                for part in (batch.tokens, batch.targets)
+            )
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last else self._no_traffic():
+                objective, nats = self.model(tokens, targets)
+                self.accelerator.backward(objective * weight)
+            total[:2] += torch.stack((nats, objective.detach())) * weight
+        norm = torch.nn.utils.clip_grad_norm_(
+            [weight for weight in self.plain_model.parameters() if weight.requires_grad],
+            config.clip,
+        )
+        norm_seen = float(sharding.whole(norm))
+        total[2] = stop.requested
+        nats_seen, minimised, stops = self.accelerator.reduce(total, reduction="mean").tolist()
         finite = math.isfinite(minimised) and math.isfinite(norm_seen)
         for optimizer in self.optimizers:
             if finite:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return (nats_seen if finite else math.nan), norm_seen
+        self.tokens += config.tokens_a_step
+        return (nats_seen if finite else math.nan), norm_seen, stops > 0
+
+    def _weights(self, batches: Sequence[Batch]) -> list[float]:
+        """Return what each batch counts for, so that every target of the step counts alike.
+
+        Gradients of processes are averaged, so the weights of one of them add up to 1 on average.
+        """
+        if self.config.packing == "cut":
+            return [1 / len(batches)] * len(batches)
+        counts = [int((batch.targets != loss.IGNORED).sum()) for batch in batches]
+        mean = torch.tensor(float(sum(counts)), device=self.accelerator.device)
+        mean = self.accelerator.reduce(mean, reduction="mean")
+        return [count / float(mean) for count in counts]
+
+    def _no_traffic(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which gradients are added up here and not yet shared."""
+        if self.sharded:
+            return sharding.no_traffic(self.model)
+        alone: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(self.model)
+        return alone
 
     def _validate(self) -> dict[str, float]:
         """Return validation bits per byte by language; a language without such text is left out."""
         result = {}
-        for tag in self.sequences.tags:
+        for tag in self.feed.tags:
             shard = self.pack.shard(tag, "validation")
             if not len(shard.ends):
                 continue
             with pace.plainly(self.pace):
                 measured = bits.of_documents(
-                    self.plain_model,
+                    # A model in shards is whole only while it is called as a whole.
+                    self.model if self.sharded else self.plain_model,
                     shard,
                     self.pack.facts["end_token"],
                     self.config.sequence,
@@ -248,10 +298,7 @@ class _Loop:
             result[tag] = bits.per_byte(*measured)
         return result
 
-    def _save(self) -> None:
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
+    def _save(self, ahead: Ahead) -> None:
         checkpoint.save(
             self.checkpoints,
             self.step,
@@ -260,7 +307,7 @@ class _Loop:
             {
                 "tokens": self.tokens,
                 "skipped": self.skipped,
-                "drawn": self.sequences.state(),
+                "drawn": ahead.state,
                 "metrics_size": self.run.metrics_size(),
                 "precision": self.pace.precision,
             },
@@ -277,8 +324,7 @@ class _Loop:
 
     def _tokens_to_go(self) -> float:
         left = self.config.steps - self.step
-        per_step = self.config.batch * self.config.accumulation * self.config.sequence
-        return float(left * per_step * self.accelerator.num_processes)
+        return float(left * self.config.tokens_a_step)
 
     def _line(self, row: dict[str, Any], measured: dict[str, float]) -> str:
         nats = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
