@@ -17,7 +17,7 @@ def code_cells(notebook):
 
 
 def test_the_series_is_complete():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(8)]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(9)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -19,7 +19,8 @@ from workbench import run as runs
 from workbench.errors import UserError, nearest
 
 SERIES = ("inspect", "tokenizer", "pretrain", "adapt", "compare", "evaluate")
-# What of a wide table fits beside each other; results() has all columns.
+# What of a wide table, by its name or the kind of its run, fits beside each other; results() has
+# all columns.
 SHOWN = {
     "inspect": (
         "tag",
@@ -43,6 +44,19 @@ SHOWN = {
         "tokens_per_word",
         "single_byte_share",
         "verdict",
+    ),
+    "laws": (
+        "tag",
+        "language",
+        "exponent",
+        "exponent_low",
+        "exponent_high",
+        "predicted",
+        "predicted_low",
+        "predicted_high",
+        "measured",
+        "error_percent",
+        "within",
     ),
 }
 
@@ -207,10 +221,11 @@ def show(reference: str | Path) -> str:
         lines[0] = f"{found.reference}: {now.status}"
         lines += [*monitor.screen(now), *filter(None, [monitor.next_command(now)])]
         lines += ["", table] if table else []
-    for name in ("languages", "generations"):
+    for name in ("laws", "languages", "generations"):
         if (found.path / f"{name}.json").exists():
             rows = found.read_result(name)
-            columns = [one for one in SHOWN.get(found.recipe.kind, ()) if rows and one in rows[0]]
+            wanted = SHOWN.get(name, SHOWN.get(found.recipe.kind, ()))
+            columns = [one for one in wanted if rows and one in rows[0]]
             lines += ["", result_table(rows, columns)]
     pictures = sorted((found.path / "figures").glob("*.png"))
     lines += ["", *(f"  picture  {_short(picture)}" for picture in pictures)]

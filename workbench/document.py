@@ -156,6 +156,7 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
             f"peak rate {wanted['train']['learning_rate']:g}, {happened['precision']}",
             "asked.recipe.train",
         ),
+        *_ladder(happened),
         *(
             [filled("Training", "curriculum", _curriculum(run), "happened.phases")]
             if "phases" in happened
@@ -178,6 +179,16 @@ def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
         filled("Record", "commit", _commit(provenance), "provenance.git"),
         filled("Record", "runs that build on it", ", ".join(made) or "none", "asked.inputs"),
     ]
+
+
+def _ladder(happened: dict[str, Any]) -> list[Field]:
+    """Say what was trained to predict the model, where that was done."""
+    if "ladder" not in happened:
+        return []
+    *rungs, model = happened["ladder"]["sizes"]
+    spent = happened["ladder"]["flops"] - happened["flops"]
+    value = f"{', '.join(rungs)} were trained first to predict {model}, with {spent:.2g} FLOP"
+    return [Field("Training", "scaling ladder", value, "filled", "happened.ladder")]
 
 
 def _curriculum(run: runs.Run) -> str:

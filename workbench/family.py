@@ -85,6 +85,8 @@ class Shape:
 
 
 SIZES = {
+    "femto": Shape(32, 2, 2, 1, 96, 16, vocabulary=2048),
+    "pico": Shape(64, 3, 2, 1, 192, 32, vocabulary=4096),
     "nano": Shape(128, 4, 4, 2, 384, 32, vocabulary=4096),
     "micro": Shape(256, 4, 4, 2, 768, vocabulary=8192),
     "mini": Shape(384, 6, 6, 3, 1152, vocabulary=16384),

@@ -40,8 +40,8 @@ class Pace:
     """Whether layers and loss are compiled."""
 
 
-def settle(run: runs.Run, model: torch.nn.Module, config: Training) -> Pace:
-    """Return the pace of a run: what its record says, or what is chosen now and recorded.
+def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = "") -> Pace:
+    """Return the pace of a loop: what the record says, or what is chosen now and recorded.
 
     The record gets ``precision`` and ``precision_seconds``, and ``compiled`` with ``compile_why``
     and ``compile_seconds``. A compiled run that goes on where there is no compiler any more is told
@@ -51,8 +51,11 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training) -> Pace:
         run: holds the record.
         model: a causal language model, whose parameters have no gradients yet.
         config: of the loop that is to come.
+        part: which of a run's loops, where they differ in size; such a pace stands in the record
+            under ``paces``, by this name.
     """
-    known = run.record["happened"]
+    happened = run.record["happened"]
+    known = happened.get("paces", {}).get(part, {}) if part else happened
     if "compiled" in known:
         return Pace(known["precision"], _still_compiled(run, known["compiled"]))
     precision, timings = choose_precision(model, config)
@@ -60,16 +63,17 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training) -> Pace:
     began = time.perf_counter()
     compiled, why, seconds = choose_compiled(model, config, precision, timings.get(precision))
     _give_back()
-    run.happened(
-        precision=precision,
-        precision_seconds=timings,
-        compiled=compiled,
-        compile_why=why,
-        compile_seconds=seconds,
-    )
+    facts = {
+        "precision": precision,
+        "precision_seconds": timings,
+        "compiled": compiled,
+        "compile_why": why,
+        "compile_seconds": seconds,
+    }
+    run.happened(**({"paces": happened.get("paces", {}) | {part: facts}} if part else facts))
     if "compiling" in seconds or config.compile == "always":
         word = "compiled" if compiled else "not compiled"
-        runs.Progress(run.reference).update(
+        runs.Progress(f"{run.reference} {part}".strip()).update(
             f"{word}: {why} ({time.perf_counter() - began:.0f} s to find out)", last=True
         )
     return Pace(precision, compiled)

@@ -8,6 +8,7 @@ the MFU says so.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +87,8 @@ class Plan:
     gpus: int
     machine: Machine | None
     assumptions: Assumptions
+    rungs: tuple["Plan", ...] = ()
+    """Of a recipe with a ladder: the smaller trainings before this one, which add to it."""
 
     @property
     def parameters(self) -> int:
@@ -252,6 +255,7 @@ class Plan:
             "energy_kwh": self.energy(),
             "cost": self.cost,
             "ai_act": self.duties(),
+            "rungs": [rung.to_dict() for rung in self.rungs],
         }
 
 
@@ -301,13 +305,15 @@ def of_recipe(
 ) -> Plan:
     """Return the plan of a pretraining recipe; its steps are shared out to all GPUs.
 
+    A ladder's rungs are planned with the same MFU, which flatters them, or at the same speed.
+
     Raises:
         UserError: a step cannot be dealt out evenly to so many.
     """
     train = wanted.train
     sequence = assumed.sequence or train.sequence
     batch = assumed.batch or train.share_of_step(gpus)[1]
-    return Plan(
+    made = Plan(
         name=f"{wanted.kind}/{wanted.name}",
         size=wanted.model,
         shape=SIZES[wanted.model],
@@ -320,6 +326,12 @@ def of_recipe(
         machine=place,
         assumptions=assumed,
     )
+    rungs = []
+    for size in wanted.ladder.rungs:
+        share = wanted.training_of(size, made.vocabulary).steps / train.steps
+        tokens = share * made.tokens
+        rungs.append(dataclasses.replace(made, size=size, shape=SIZES[size], tokens=tokens))
+    return dataclasses.replace(made, rungs=tuple(rungs))
 
 
 def of_run(run: runs.Run) -> Plan:
@@ -417,6 +429,7 @@ def table(plan: Plan, allocation: float = 0.0) -> str:
         f"  FLOP, 6ND        {plan.flops_6nd:.3g}",
         *_time_lines(plan),
         "",
+        *_ladder_lines(plan),
         *(f"  {line}" for line in _memory_table(plan).splitlines()),
         "",
         *_duty_lines(plan),
@@ -551,6 +564,23 @@ def _time_lines(plan: Plan) -> list[str]:
     return lines
 
 
+def _ladder_lines(plan: Plan) -> list[str]:
+    """Return what rungs add to the model, a row each, and the sum."""
+    if not plan.rungs:
+        return []
+    every = [*plan.rungs, plan]
+    hours = [one.gpu_hours for one in every]
+    rows = [
+        (one.size, _si(one.parameters), _si(one.tokens), f"{one.flops:.3g}", _hours(one.gpu_hours))
+        for one in every
+    ]
+    total = math.fsum(one for one in hours if one is not None) if None not in hours else None
+    tokens, flops = (math.fsum(getattr(one, name) for one in every) for name in ("tokens", "flops"))
+    rows.append(("sum", "", _si(tokens), f"{flops:.3g}", _hours(total)))
+    header = ("ladder", "parameters", "tokens", "FLOP", "GPU-hours")
+    return [*(f"  {line}" for line in runs.table(rows, header).splitlines()), ""]
+
+
 def _memory_table(plan: Plan) -> str:
     kept, recomputed = plan.memory(False), plan.memory(True)
     rows: list[tuple[str, ...]] = [
@@ -607,6 +637,10 @@ def _si(value: float) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _hours(value: float | None) -> str:
+    return "-" if value is None else _plain(value)
 
 
 def _duration(days: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench import plots_inspect, plots_models, plots_text
+from workbench import plots_inspect, plots_models, plots_scaling, plots_text
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -30,7 +30,12 @@ KINDS: Mapping[str, Mapping[str, Callable[[runs.Run], Any]]] = {
         "cuts": plots_text.cuts,
         "vocabulary": plots_text.vocabulary,
     },
-    "pretrain": {"training": plots_models.training},
+    "pretrain": {
+        "training": plots_models.training,
+        "law": plots_scaling.law,
+        "prediction": plots_scaling.prediction,
+        "slopes": plots_scaling.slopes,
+    },
     "adapt": {"bits": plots_models.bits_by_language},
     "evaluate": {
         "bits": plots_models.bits_by_language,

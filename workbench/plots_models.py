@@ -12,6 +12,8 @@ def training(run: runs.Run) -> Any:
     figure = drawing.new(11, 4.2)
     left, right = figure.subplots(1, 2)
     metrics = run.metrics()
+    # Rungs of a ladder come before the model, each with steps of its own.
+    metrics = [row for row in metrics if row.get("label") == metrics[-1].get("label")]
     steps = [row for row in metrics if row["loss"] is not None]
     left.plot(
         [row["step"] for row in steps], [row["loss"] for row in steps], color=drawing.PALETTE[0]

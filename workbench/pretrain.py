@@ -1,4 +1,4 @@
-"""Pretraining: from packed text to a plain ``transformers`` folder."""
+"""Pretraining: from packed text to a plain ``transformers`` folder, by way of a ladder or not."""
 
 import math
 import shutil
@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from workbench import (
     checkpoint,
     fairness,
+    ladder,
     languages,
     mixing,
     pace,
@@ -39,6 +40,9 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     pack = packs[0]
     processes.from_first(lambda: _gate(run, recipe, packs, text_tokenizer))
     phases = _phases(run, recipe, packs)
+    checkpoints = run.path / CHECKPOINTS
+    if recipe.ladder.rungs:
+        ladder.climb(run, recipe, phases[0], text_tokenizer, checkpoints)
     model = models.build(
         recipe.model,
         len(text_tokenizer),
@@ -52,7 +56,8 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         parameters=models.parameters(model),
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
     )
-    outcome = train.train(run, model, phases, recipe.train, run.path / CHECKPOINTS, chosen)
+    label = recipe.model if recipe.ladder.rungs else ""
+    outcome = train.train(run, model, phases, recipe.train, checkpoints, chosen, label)
     weights = checkpoint.whole_weights(model)
     processes.from_first(lambda: _write(run, model, text_tokenizer, weights))
     run.result(
@@ -69,6 +74,8 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
             for tag in _tags(packs)
         ],
     )
+    if recipe.ladder.rungs:
+        ladder.compare(run, recipe, phases[0], model, outcome)
     run.happened(**asdict(outcome))
 
 

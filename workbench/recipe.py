@@ -20,6 +20,7 @@ import yaml
 
 from workbench import languages
 from workbench.errors import UserError, nearest
+from workbench.family import SIZES
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -129,7 +130,9 @@ class Gate:
             _require(bool(reason.strip()), f"accept.{word} states no reason")
 
 
-ModelSize = Literal["nano", "micro", "mini", "small", "base", "medium", "large", "prelude-9b"]
+ModelSize = Literal[
+    "femto", "pico", "nano", "micro", "mini", "small", "base", "medium", "large", "prelude-9b"
+]
 
 
 @dataclass(frozen=True)
@@ -332,6 +335,29 @@ class Training:
             f"train.batch {self.batch} and train.accumulation {self.accumulation} cannot be dealt "
             f"out evenly to {processes} processes; make one of them a multiple of {processes}"
         )
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Smaller sizes that are trained before the model, to predict it."""
+
+    rungs: list[ModelSize] = field(default_factory=list)
+    """From the smallest up, all below the model. Each reads as many tokens for each of its weights
+    as the model does, of the same mix. None makes it an ordinary training."""
+    documents: int = 16
+    """Validation documents a language on which rungs and model are measured when they are done."""
+    resamples: int = 1000
+    """Bootstrap resamples of documents behind each interval."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.rungs) != 1, "rungs must be two sizes or more: one point makes no line")
+        places = [list(SIZES).index(size) for size in self.rungs]
+        _require(
+            places == sorted(set(places)),
+            f"rungs must rise from the smallest size up, they are {', '.join(self.rungs)}",
+        )
+        _require(self.documents >= 1, f"documents must be at least 1, it is {self.documents}")
+        _require(self.resamples >= 100, f"resamples must be at least 100, it is {self.resamples}")
 
 
 @dataclass(frozen=True)
@@ -573,6 +599,7 @@ class PretrainRecipe(Recipe):
     tokenizer: str
     """A tokenizer run, ``tokenizer/<name>``, or a ``tokenizer.json``."""
     model: ModelSize = "nano"
+    ladder: Ladder = field(default_factory=Ladder)
     data: Data = field(default_factory=Data)
     mix: Mix = field(default_factory=Mix)
     curriculum: list[Phase] = field(default_factory=list)
@@ -583,6 +610,17 @@ class PretrainRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        sizes = list(SIZES)
+        for size in self.ladder.rungs:
+            _require(
+                sizes.index(size) < sizes.index(self.model),
+                f"ladder.rungs must be smaller than the model that they predict, {size!r} is not "
+                f"smaller than {self.model!r}",
+            )
+        _require(
+            not (self.ladder.rungs and self.curriculum),
+            "ladder.rungs are given, and a curriculum too; a ladder is of one mix",
+        )
         if not self.curriculum:
             return
         total = math.fsum(phase.share for phase in self.curriculum)
@@ -646,6 +684,24 @@ class PretrainRecipe(Recipe):
     def needs(self) -> list[str]:
         sources = [word for phase in self.phases() for word in (phase.data or self.data).sources]
         return _runs_among(list(dict.fromkeys([self.tokenizer, *self.data.sources, *sources])))
+
+    def training_of(self, rung: str, vocabulary: int) -> Training:
+        """Return the training of a smaller size with as many tokens a weight as the model's.
+
+        Twenty steps of a model with ten weights are ten of a rung with five, and the warm-up is
+        half as long too. All weights count, those of the vocabulary as well (as in Hoffmann et
+        al., arXiv 2203.15556).
+
+        Args:
+            rung: a size of the family.
+            vocabulary: number of tokens of the tokenizer.
+        """
+        share = SIZES[rung].parameters(vocabulary) / SIZES[self.model].parameters(vocabulary)
+        return dataclasses.replace(
+            self.train,
+            steps=max(1, round(share * self.train.steps)),
+            warmup=round(share * self.train.warmup),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
