@@ -102,7 +102,7 @@ class Watch:
         return Now(
             run.reference,
             _status(run, happened),
-            (training or {}).get("steps", 0),
+            self._last.get("steps", (training or {}).get("steps", 0)),
             self._last.get("step", 0),
             self._last.get("label", ""),
             tuple(self._loss),
@@ -142,7 +142,11 @@ class Watch:
         else:
             self._loss.append((row["step"], row["loss"]))
         for tag, value in row.get("bits_per_byte", {}).items():
-            self._bits.setdefault(tag, []).append((row["step"], value))
+            points = self._bits.setdefault(tag, [])
+            # The next rung of a ladder measures the same languages from its beginning.
+            if points and points[-1][0] >= row["step"]:
+                points.clear()
+            points.append((row["step"], value))
 
 
 def screen(now: Now) -> list[str]:

@@ -180,6 +180,7 @@ class _Loop:
             speed = (self.tokens - first_tokens) / training
             row: dict[str, Any] = {
                 "step": self.step,
+                "steps": self.config.steps,
                 "loss": nats if finite else None,
                 "learning_rate": rate,
                 "gradient_norm": norm if finite else None,
