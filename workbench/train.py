@@ -43,6 +43,8 @@ class Outcome:
     bits_per_byte: dict[str, float]
     """Validation bits per byte by language after the last step."""
     epochs: dict[str, float]
+    wait_share: float
+    """Share of the last session's time, validation left out, in which batches were waited for."""
 
 
 def train(
@@ -225,6 +227,7 @@ class _Loop:
             self.in_chunks,
             measured,
             self.feed.epochs(),
+            ahead.waited / max(time.monotonic() - began - validating, 1e-9),
         )
 
     def _optimize(
