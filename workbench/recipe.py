@@ -230,8 +230,8 @@ class Training:
     Its updates have the size of AdamW's (arXiv 2502.16982), so that one rate can serve both.
     """
     rate_transfer: bool = False
-    """Scale the rates of the parts of a model by its width, so that the rate found best at width
-    128 (``nano``) is about the best at every other width; see ``optimizers.of``."""
+    """Scale the rates of a model's parts by its width, so that the rate which is best at width 128
+    (``nano``) is about the best at every other one (arXiv 2203.03466)."""
     beta1: float = 0.9
     beta2: float = 0.95
     average: float = 0.0
