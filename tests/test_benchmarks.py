@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from benchmarks import exactness, inspection, inspection_job, near_duplicates
+from benchmarks import exactness, inspection, inspection_job, near_duplicates, rate_transfer
 from workbench import passages
 from workbench import run as runs
 
@@ -175,3 +175,45 @@ def test_damage_that_goes_unnoticed_is_counted(tmp_path):
     assert manifest["undetected"] == manifest["told_wrongly"] == state["undetected"] == 0
     assert note.read_text() == "good"
     assert not exactness.right({"training": {"equal": {}}, "damage": {"files": [noted]}})
+
+
+def test_the_best_rate_is_the_vertex_of_a_parabola():
+    """Loss 3 + (log2(rate / 0.005))^2 / 10, measured at powers of two of a thousandth."""
+    losses = {1e-3 * 2**power: 3 + np.log2(1e-3 * 2**power / 0.005) ** 2 / 10 for power in range(5)}
+    assert rate_transfer.optimum(losses) == pytest.approx((0.005, 3))
+    assert rate_transfer.between(losses, 0.01) == pytest.approx(3.1)
+
+
+def test_rates_are_tried_until_the_best_has_two_on_either_side(tmp_path, monkeypatch, capsys):
+    tried = []
+
+    def train(text, series, rate):
+        tried.append(rate)
+        return {"loss": abs(np.log2(rate / 0.001)), "losses": [], "seconds": 1.0}
+
+    monkeypatch.setattr(rate_transfer, "Text", lambda: None)
+    monkeypatch.setattr(rate_transfer, "train", train)
+    series = rate_transfer.Series("muon", 64)
+    rate_transfer.Cells(tmp_path / "cells.jsonl").measure(series)
+    assert sorted(tried) == [0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008]
+    # What is finished is not measured again, and the base computes the same with rates transferred.
+    tried.clear()
+    cells = rate_transfer.Cells(tmp_path / "cells.jsonl")
+    cells.measure(series)
+    assert tried == []
+    cells.measure(rate_transfer.Series("muon", 128, output=0.5))
+    assert cells.found(rate_transfer.Series("muon", 128)).keys() == set(tried)
+    assert capsys.readouterr().err.count("nats") == 12
+
+
+def test_a_training_of_the_benchmark_learns_and_has_its_own_width(monkeypatch):
+    monkeypatch.setattr(rate_transfer, "STEPS", 6)
+    text = rate_transfer.Text()
+    found = rate_transfer.train(text, rate_transfer.Series("muon", 32, 1, output=0.5), 0.004)
+    assert len(found["losses"]) == 6
+    assert found["losses"][-1] < found["losses"][0]
+    before = rate_transfer.train(text, rate_transfer.Series("muon", 32, 1), 0.004)
+    assert before["losses"][0] == found["losses"][0]
+    assert before["losses"][-1] != found["losses"][-1]
+    assert "one" not in rate_transfer.family.SIZES
+    assert rate_transfer.optimizers.POWERS["adamw"]["output"] == rate_transfer.OUTPUT

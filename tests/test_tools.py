@@ -1,4 +1,4 @@
-"""The overlap check finds what was planted, in whatever file, and nothing else."""
+"""The overlap check finds what was planted, in whatever file, and nothing else; a curve is kept."""
 
 import gzip
 import json
@@ -6,7 +6,10 @@ import json
 import pytest
 
 import check_overlap
-from workbench import passages
+import keep_curve
+from workbench import passages, recipe
+from workbench import run as runs
+from workbench.errors import UserError
 
 OWN = " ".join(next(iter(passages.read("mlt_Latn").values())))
 WORDS = check_overlap.lower_words(OWN)
@@ -74,3 +77,68 @@ def test_nothing_to_read_is_a_mistake_and_no_clean_bill(tmp_path, capsys):
     assert told[0].startswith(f"error: {tmp_path}: no file in it ends in .jsonl")
     assert "nothing was read; first fault" in told[1]
     assert "no such file" in told[2]
+
+
+def trained(name, rows, finished=True):
+    """A run as a loop leaves it, with the metrics that are given."""
+    text = f"kind: pretrain\nname: {name}\nwhy: to keep a curve\ntokenizer: tokenizer/none\n"
+    path = runs.root() / "pretrain" / name
+    path.mkdir(parents=True)
+    (path / runs.RECIPE).write_text(recipe.parse(text).to_yaml(), encoding="utf-8")
+    run = runs.Run(path)
+    run.record = {
+        "asked": {"recipe": recipe.parse(text).to_dict()},
+        "happened": {"precision": "fp32", "compiled": False, "threads": 2},
+        "provenance": {
+            "python": "3.11.9",
+            "packages": {"torch": "2.13.0"},
+            "hardware": {"cores": 2},
+        },
+    }
+    run.save_record()
+    for row in rows:
+        run.metric(**row)
+    if finished:
+        run.finish()
+    return run
+
+
+def test_a_curve_is_thinned_to_means_and_leaves_out_what_was_not_finite(empty_runs, tmp_path):
+    losses = [6.0, 5.0, None, 4.0, 3.0, 2.5]
+    rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+    rows[2]["bits_per_byte"] = {"mlt_Latn": 3.0, "kat_Geor": 2.0}
+    rows[5]["bits_per_byte"] = {"mlt_Latn": 2.0, "kat_Geor": 1.5}
+    trained("kept", rows)
+    file = tmp_path / "new" / "kept.json"
+    assert keep_curve.main(["pretrain/kept", str(file), "--points", "3"]) == 0
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert kept["loss"] == {"step": [2, 5, 6], "nats_per_token": [5.5, 3.5, 2.5]}
+    assert kept["bits_per_byte"] == {
+        "step": [3, 6],
+        "mean": [2.5, 1.75],
+        "languages": {"mlt_Latn": 2.0, "kat_Geor": 1.5},
+    }
+    assert kept["run"] == "pretrain/kept"
+    assert kept["recipe"]["train"]["seed"] == 1
+    assert (kept["threads"], kept["packages"]["torch"]) == (2, "2.13.0")
+    whole = keep_curve.curve(runs.find("pretrain/kept"))
+    assert whole["loss"]["nats_per_token"] == [6.0, 5.0, 4.0, 3.0, 2.5]
+
+
+def test_only_a_finished_training_of_one_model_has_a_curve(empty_runs, tmp_path, capsys):
+    trained("stopped", [{"step": 1, "loss": 2.0}], finished=False)
+    trained("adapters", [{"step": 1, "loss": 2.0, "label": "mlt_Latn (1/5)"}])
+    trained("nothing", [])
+    for name, fault in (
+        ("stopped", "is not finished"),
+        ("adapters", "no training loss of one model"),
+        ("nothing", "no training loss of one model"),
+        ("adapter", "did you mean"),
+    ):
+        assert keep_curve.main([f"pretrain/{name}", str(tmp_path / "x.json")]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert fault in told
+    assert not (tmp_path / "x.json").exists()
+    with pytest.raises(UserError, match="is not finished"):
+        keep_curve.curve(runs.find("pretrain/stopped"))

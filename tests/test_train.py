@@ -12,7 +12,7 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import __main__, checkpoint, commands, loss, packing, recipe, train
+from workbench import __main__, bits, checkpoint, commands, loss, packing, recipe, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
@@ -91,9 +91,15 @@ def test_killed_hard_a_loadable_checkpoint_remains(series, step):
     assert same(name, "starter")
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-def test_z_loss_and_either_optimizer_go_on_to_the_same_bits(series, optimizer):
-    more = (f"train.optimizer={optimizer}", "train.z_loss=0.001", "train.steps=12")
+@pytest.mark.parametrize(
+    ("optimizer", "others"),
+    [
+        ("muon", ("average=0.9", "packing=best_fit", "attention=document", "rate_transfer=true")),
+        ("adamw", ("z_loss=0.001", "recompute=true", "schedule=cosine")),
+    ],
+)
+def test_every_option_goes_on_to_the_same_bits(series, optimizer, others):
+    more = (f"train.optimizer={optimizer}", "train.steps=12", *(f"train.{one}" for one in others))
     commands.run(STARTER, f"name=whole-{optimizer}", *more, quiet=True)
     process = start(f"parts-{optimizer}", *more)
     wait_for_step(f"parts-{optimizer}", 9, process)
@@ -201,3 +207,32 @@ def test_a_model_comes_out_of_mixed_precision_as_it_went_in(series):
     with torch.inference_mode():
         after = model.eval()(input_ids=tokens).logits
     assert torch.equal(before, after)
+
+
+def test_the_average_is_measured_and_kept_and_the_weights_go_on_without_it(series):
+    short = ("train.steps=9", "train.validate_every=9")
+    commands.run(STARTER, "name=plain", *short, quiet=True)
+    averaged = commands.run(STARTER, "name=averaged", *short, "train.average=0.9", quiet=True)
+    assert losses("averaged") == losses("plain")
+    assert not same("averaged", "plain")
+    (newest,) = sorted((averaged.path / "checkpoints").glob("*9"))
+    kept = load_file(newest / "state.safetensors")
+    final = weights("averaged")
+    for name, tensor in load_file(newest / "model.safetensors").items():
+        assert torch.equal(final[name], kept[f"average.{name}"])
+        assert torch.equal(tensor, weights("plain")[name])
+    # What was measured at the last step is what the finished model has.
+    model = models.load("pretrain/averaged")
+    pack = packing.Pack(runs.root() / packing.CACHE / averaged.record["happened"]["pack"])
+    shard, end = pack.shard("mlt_Latn", "validation"), pack.facts["end_token"]
+    measured = bits.per_byte(*bits.of_documents(model, shard, end, 64, 2))
+    assert averaged.record["happened"]["bits_per_byte"]["mlt_Latn"] == pytest.approx(measured)
+
+
+def test_documents_kept_whole_leave_a_share_that_is_told(series):
+    run = commands.run(STARTER, "name=whole-text", "train.packing=best_fit", "train.steps=3")
+    told = run.record["happened"]["layout"]["phases"][0]
+    assert told["lost"] == 0
+    assert 0 < told["padded"] < 0.2
+    assert 0 <= run.record["happened"]["wait_share"] < 1
+    assert all(row["loss"] > 0 for row in run.metrics())

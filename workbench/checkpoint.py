@@ -21,9 +21,12 @@ from safetensors.torch import load_file, save_file
 
 from workbench import processes, sharding
 from workbench import run as runs
+from workbench.averages import Average
 from workbench.errors import UserError
 
 STATE, TENSORS = "state.json", "state*.safetensors"
+# What stands before the names of averaged weights among the tensors.
+AVERAGE = "average."
 LOADED = (".json", ".safetensors")
 
 
@@ -34,6 +37,7 @@ def save(
     optimizers: Sequence[torch.optim.Optimizer],
     state: dict[str, Any],
     keep: int,
+    average: Average | None = None,
 ) -> Path:
     """Write the checkpoint of ``step`` below ``folder``; keep the newest ``keep`` ones.
 
@@ -51,7 +55,7 @@ def save(
     temporary = folder / f".{final.name}.{processes.from_first(clear)}"
     tensors = {
         name: sharding.own_rows(value).detach().cpu().contiguous()
-        for name, value in _optimizer_tensors(optimizers).items()
+        for name, value in _tensors(optimizers, average).items()
     }
     weights = whole_weights(model)
     states = processes.gathered(_random_state())
@@ -130,9 +134,12 @@ def latest(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def restore(
-    checkpoint: Path, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+    checkpoint: Path,
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: Average | None = None,
 ) -> dict[str, Any]:
-    """Put a checkpoint's weights, optimizers and random states back in place; return its state.
+    """Put weights, optimizers, average and random states back in place; return the rest.
 
     Raises:
         UserError: the checkpoint belongs to a model of another shape.
@@ -140,7 +147,12 @@ def restore(
     state: dict[str, Any] = runs.read_json(checkpoint / STATE)
     try:
         _load_weights(checkpoint, model)
-        _load_optimizers(sharding.Rows(sorted(checkpoint.glob(TENSORS))), optimizers)
+        rows = sharding.Rows(sorted(checkpoint.glob(TENSORS)))
+        _load_optimizers(rows, optimizers)
+        if average is not None:
+            average.load(
+                {name: rows.read(AVERAGE + name, like) for name, like in average.tensors().items()}
+            )
     except (RuntimeError, KeyError, SafetensorError) as fault:
         first = str(fault).splitlines()[0]
         raise UserError(f"{checkpoint} does not fit this model: {first}") from None
@@ -209,17 +221,24 @@ def _tensors_file(sharded: bool) -> str:
     return TENSORS.replace("*", part)
 
 
-def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    return {
+def _tensors(
+    optimizers: Sequence[torch.optim.Optimizer], average: Average | None
+) -> dict[str, torch.Tensor]:
+    """Return all that is kept beside the weights, by name."""
+    moments = {
         f"{number}.{name}": value
         for number, (parameter, state) in enumerate(_states(optimizers))
         for name, value in state.get(parameter, {}).items()
     }
+    averaged = {} if average is None else average.tensors()
+    return moments | {AVERAGE + name: value for name, value in averaged.items()}
 
 
 def _load_optimizers(rows: sharding.Rows, optimizers: Sequence[torch.optim.Optimizer]) -> None:
     states = _states(optimizers)
     for key in rows.names:
+        if key.startswith(AVERAGE):
+            continue
         number, name = key.split(".", 1)
         if int(number) >= len(states):
             raise KeyError(f"state of {int(number) + 1} parameters or more, {len(states)} trained")

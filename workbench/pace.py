@@ -43,9 +43,10 @@ class Pace:
 def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = "") -> Pace:
     """Return the pace of a loop: what the record says, or what is chosen now and recorded.
 
-    The record gets ``precision`` and ``precision_seconds``, and ``compiled`` with ``compile_why``
-    and ``compile_seconds``. A compiled run that goes on where there is no compiler any more is told
-    and recorded as ``compile_lost``: it goes on, but not bit for bit.
+    The record gets ``precision`` and ``precision_seconds``, ``compiled`` with ``compile_why`` and
+    ``compile_seconds``, and ``threads``, on whose number the order of sums depends. A compiled run
+    that goes on where there is no compiler any more is told and recorded as ``compile_lost``: it
+    goes on, but not bit for bit.
 
     Args:
         run: holds the record.
@@ -69,6 +70,7 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = 
         "compiled": compiled,
         "compile_why": why,
         "compile_seconds": seconds,
+        "threads": torch.get_num_threads(),
     }
     run.happened(**({"paces": happened.get("paces", {}) | {part: facts}} if part else facts))
     if "compiling" in seconds or config.compile == "always":

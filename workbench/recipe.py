@@ -257,8 +257,14 @@ class Training:
 
     Its updates have the size of AdamW's (arXiv 2502.16982), so that one rate can serve both.
     """
+    rate_transfer: bool = False
+    """Scale the rates of a model's parts by its width, so that the rate which is best at width 128
+    (``nano``) is about the best at every other one (arXiv 2203.03466)."""
     beta1: float = 0.9
     beta2: float = 0.95
+    average: float = 0.0
+    """Decay a step of a moving average of the weights, such as 0.999, with which validation and the
+    final model are made; 0 takes the weights themselves."""
     clip: float = 1.0
     """Gradients are scaled down to this norm."""
     z_loss: float = 0.0
@@ -309,6 +315,7 @@ class Training:
         for name in ("learning_rate", "muon_rate", "clip"):
             value = getattr(self, name)
             _require(value > 0, f"{name} must be positive, it is {value}")
+        _require(0 <= self.average < 1, f"average must be from 0 to below 1, it is {self.average}")
         _require(self.z_loss >= 0, f"z_loss must not be negative, it is {self.z_loss}")
         for name in ("decay", "final_rate", "beta1", "beta2"):
             value = getattr(self, name)

@@ -24,6 +24,7 @@ from accelerate.state import AcceleratorState
 from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding, tracking
 from workbench import model as models
 from workbench import run as runs
+from workbench.averages import Average
 from workbench.pace import Pace
 from workbench.recipe import Training
 from workbench.sequences import Ahead, Batch, Feed, Phase
@@ -132,6 +133,7 @@ class _Loop:
             )
         self.sharded = plugin is not None
         self.optimizers = optimizers.of(model, config)
+        self.average = Average(model, config.average) if config.average else None
         self._take_up()
         self.tracker = tracking.Tracker(self.accelerator, run, label)
 
@@ -143,7 +145,7 @@ class _Loop:
             # A session that was killed may have left rows of this loop, which begins anew.
             self.run.rewind_metrics(self.run.metrics_before(self.label))
             return
-        state = checkpoint.restore(found, self.plain_model, self.optimizers)
+        state = checkpoint.restore(found, self.plain_model, self.optimizers, self.average)
         self.step, self.tokens = state["step"], state["tokens"]
         self.skipped = state["skipped"]
         self.feed.restore(state["drawn"])
@@ -217,6 +219,8 @@ class _Loop:
                 self._save(ahead)
         if not measured:
             measured = self._validate()
+        if self.average is not None:
+            self.average.keep()
         progress.done(f"{self.step} steps, {_mean(measured):.3f} bits per byte in validation")
         return Outcome(
             self.step,
@@ -267,6 +271,8 @@ class _Loop:
             if finite:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if finite and self.average is not None:
+            self.average.update()
         self.tokens += config.tokens_a_step
         return (nats_seen if finite else math.nan), norm_seen, stops > 0
 
@@ -290,7 +296,14 @@ class _Loop:
         return alone
 
     def _validate(self) -> dict[str, float]:
-        """Return validation bits per byte by language; a language without such text is left out."""
+        """Return validation bits per byte by language; a language without such text is left out.
+
+        Where weights are averaged it is the average that is measured, because it will be kept.
+        """
+        with contextlib.nullcontext() if self.average is None else self.average.applied():
+            return self._bits_per_byte()
+
+    def _bits_per_byte(self) -> dict[str, float]:
         result = {}
         for tag in self.feed.tags:
             shard = self.pack.shard(tag, "validation")
@@ -323,6 +336,7 @@ class _Loop:
                 "precision": self.pace.precision,
             },
             self.config.keep_checkpoints,
+            self.average,
         )
 
     def _give_up(self, count: int) -> None:
