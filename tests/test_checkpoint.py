@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workbench import checkpoint, train
+from workbench import checkpoint, optimizers
 from workbench import model as models
 from workbench.errors import UserError
 from workbench.recipe import Training
@@ -9,20 +9,20 @@ from workbench.recipe import Training
 
 def trained(seed=1, optimizer="adamw"):
     model = models.build("nano", 300, 64, 0, seed)
-    optimizers = train.optimizers_for(model, Training(optimizer=optimizer))
+    chosen = optimizers.of(model, Training(optimizer=optimizer))
     for _ in range(2):
         model(input_ids=torch.arange(20).unsqueeze(0)).logits.square().mean().backward()
-        for one in optimizers:
+        for one in chosen:
             one.step()
             one.zero_grad()
-    return model, optimizers
+    return model, chosen
 
 
 @pytest.fixture
 def three(tmp_path):
-    model, optimizers = trained()
+    model, chosen = trained()
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, model, optimizers, {"tokens": step}, keep=2)
+        checkpoint.save(tmp_path, step, model, chosen, {"tokens": step}, keep=2)
     return tmp_path
 
 
@@ -34,9 +34,9 @@ def test_the_newest_are_kept(three):
 
 @pytest.mark.parametrize(("name", "kept"), [("adamw", {46: 3}), ("muon", {28: 1, 18: 3})])
 def test_weights_moments_and_random_states_come_back(three, name, kept):
-    model, optimizers = trained(optimizer=name)
+    model, chosen = trained(optimizer=name)
     torch.manual_seed(7)
-    folder = checkpoint.save(three, 4, model, optimizers, {}, keep=2)
+    folder = checkpoint.save(three, 4, model, chosen, {}, keep=2)
     expected = torch.rand(3)
     other, other_optimizers = trained(seed=2, optimizer=name)
     state = checkpoint.restore(folder, other, other_optimizers)
@@ -46,7 +46,7 @@ def test_weights_moments_and_random_states_come_back(three, name, kept):
         assert torch.equal(mine, its)
     # Seven matrices and four norms a layer, an embedding and a last norm; AdamW keeps two moments
     # and a count of each, Muon one moment.
-    for one, its in zip(optimizers, other_optimizers, strict=True):
+    for one, its in zip(chosen, other_optimizers, strict=True):
         states, its_states = (
             [each.state[weight] for group in each.param_groups for weight in group["params"]]
             for each in (one, its)
@@ -55,7 +55,7 @@ def test_weights_moments_and_random_states_come_back(three, name, kept):
         for state, its_state in zip(states, its_states, strict=True):
             assert state.keys() == its_state.keys()
             assert all(torch.equal(state[key], its_state[key]) for key in state)
-    assert len(optimizers) == len(kept)
+    assert len(chosen) == len(kept)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "state.json"])
@@ -87,7 +87,7 @@ def test_without_its_manifest_a_checkpoint_is_not_one(three):
 def test_another_models_checkpoint_is_refused(three):
     model = models.build("micro", 300, 64, 0, 1)
     with pytest.raises(UserError, match="does not fit this model"):
-        checkpoint.restore(three / "step-00000003", model, train.optimizers_for(model, Training()))
+        checkpoint.restore(three / "step-00000003", model, optimizers.of(model, Training()))
 
 
 def test_nothing_in_it_is_pickled(three):

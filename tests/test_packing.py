@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 
 from workbench import corpus, packing, passages, recipe, tokenizer
@@ -88,29 +87,3 @@ def test_unimax_shares_out_tokens_or_bytes(series):
 def test_a_weight_for_a_language_without_text_is_refused(series):
     with pytest.raises(UserError, match="names swe_Latn, which has no training text"):
         packing.weights(packed(series), Mix("weights", weights={"sv": 1}))
-
-
-def test_the_mix_is_exact_below_one_sequence(series):
-    pack = packed(series)
-    shares = {"mlt_Latn": 0.61, "ell_Grek": 0.3, "kat_Geor": 0.09}
-    sequences = packing.Sequences(pack, shares, 32, seed=3)
-    for drawn in range(1, 300):
-        sequences.batch(1)
-        for tag, count in sequences.state().items():
-            assert abs(count - shares[tag] * drawn) < 1 + 1e-9
-
-
-def test_an_epoch_sees_every_window_once_and_goes_on_from_its_state(series):
-    pack = packed(series)
-    first = packing.Sequences(pack, {"mlt_Latn": 1.0}, 32, seed=3)
-    windows = len(pack.shard("mlt_Latn", "train").tokens) // 32
-    epoch = first.batch(windows)
-    assert epoch.shape == (windows, 33)
-    assert len(np.unique(epoch, axis=0)) == windows
-    state = first.state()
-    following = first.batch(5)
-    other = packing.Sequences(pack, {"mlt_Latn": 1.0}, 32, seed=3)
-    other.restore(state)
-    assert np.array_equal(other.batch(5), following)
-    different = packing.Sequences(pack, {"mlt_Latn": 1.0}, 32, seed=4)
-    assert not np.array_equal(different.batch(windows), epoch)

@@ -129,8 +129,11 @@ def test_what_does_not_fit_is_told():
 
 
 def test_a_recipe_is_planned_as_it_would_run(series):
-    made = plan.make(STARTER, overrides=("train.accumulation=3", "train.batch=2"), gpus=5)
-    assert made.tokens == 600 * 2 * 3 * 256 * 5
+    made = plan.make(STARTER, overrides=("train.accumulation=3", "train.batch=10"), gpus=5)
+    assert made.tokens == 600 * 10 * 3 * 256
+    assert made.batch == 2
+    with pytest.raises(UserError, match="train.batch 4 and train.accumulation 1 cannot be dealt"):
+        plan.make(STARTER, gpus=3)
     assert made.size == "nano"
     # The tokenizer's run is finished here, and knows better than its recipe.
     tokens = json.loads((series / "runs/tokenizer/starter/tokenizer/tokenizer.json").read_text())

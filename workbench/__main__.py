@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from workbench import __version__, commands
+from workbench import __version__, commands, processes
 from workbench.errors import OutOfSpace, Stopped, UserError
 
 
@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(options)
     except (UserError, OutOfSpace, Stopped) as ended:
-        print(f"workbench: {ended}", file=sys.stderr)
+        # Of several processes that train together, all end so; the first says why.
+        if processes.is_first():
+            print(f"workbench: {ended}", file=sys.stderr)
         return ended.exit_status
     except KeyboardInterrupt:
         print("workbench: stopped; the same command goes on from what was saved", file=sys.stderr)

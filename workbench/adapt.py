@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from workbench import bits, checkpoint, languages, pace, packing, tokenizer, train
+from workbench import bits, checkpoint, languages, pace, packing, processes, tokenizer, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -28,7 +28,7 @@ def make(run: runs.Run, recipe: AdaptRecipe) -> None:
     pack = packing.pack(run, recipe.data, text_tokenizer)
     if not pack.tags:
         raise UserError(f"{run.reference}: no language has training text")
-    chosen = pace.settle(run, base, recipe.train)
+    chosen = processes.from_first(lambda: pace.settle(run, base, recipe.train))
     rows = []
     for number, tag in enumerate(pack.tags, start=1):
         done = run.path / ADAPTERS / tag / DONE
@@ -42,7 +42,8 @@ def make(run: runs.Run, recipe: AdaptRecipe) -> None:
         tokens=sum(row["tokens"] for row in rows),
         adapters=len(rows),
     )
-    shutil.rmtree(run.path / WORK, ignore_errors=True)
+    if processes.is_first():
+        shutil.rmtree(run.path / WORK, ignore_errors=True)
 
 
 def folder(run: runs.Run, tag: str) -> Path:
@@ -83,30 +84,32 @@ def _one(
     work = run.path / WORK / tag
     outcome = train.train(run, adapted, pack, {tag: 1.0}, recipe.train, work, chosen, label)
     after = _validation(adapted, pack, tag, recipe)
-    with runs.told_when_full(run.path):
-        temporary = run.path / f".{tag}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        checkpoint.write_model(adapted, temporary)
-        runs.write_json(
-            temporary / DONE,
-            {
-                "tag": tag,
-                "language": languages.get(tag).name,
-                "documents": pack.facts["documents"][tag]["train"],
-                "trained_parameters": sum(
-                    weight.numel() for weight in adapted.parameters() if weight.requires_grad
-                ),
-                "steps": outcome.steps,
-                "tokens": outcome.tokens,
-                "flops": outcome.flops,
-                "epochs": outcome.epochs[tag],
-                "validation_bits_per_byte_before": before,
-                "validation_bits_per_byte_after": after,
-            },
-        )
-        (run.path / ADAPTERS).mkdir(exist_ok=True)
-        temporary.rename(run.path / ADAPTERS / tag)
-    shutil.rmtree(work, ignore_errors=True)
+    facts = {
+        "tag": tag,
+        "language": languages.get(tag).name,
+        "documents": pack.facts["documents"][tag]["train"],
+        "trained_parameters": sum(
+            weight.numel() for weight in adapted.parameters() if weight.requires_grad
+        ),
+        "steps": outcome.steps,
+        "tokens": outcome.tokens,
+        "flops": outcome.flops,
+        "epochs": outcome.epochs[tag],
+        "validation_bits_per_byte_before": before,
+        "validation_bits_per_byte_after": after,
+    }
+
+    def write() -> None:
+        with runs.told_when_full(run.path):
+            temporary = run.path / f".{tag}"
+            shutil.rmtree(temporary, ignore_errors=True)
+            checkpoint.write_model(adapted, temporary)
+            runs.write_json(temporary / DONE, facts)
+            (run.path / ADAPTERS).mkdir(exist_ok=True)
+            temporary.rename(run.path / ADAPTERS / tag)
+        shutil.rmtree(work, ignore_errors=True)
+
+    processes.from_first(write)
     plain: PreTrainedModel = adapted.unload()
     plain.requires_grad_(True)
     return plain

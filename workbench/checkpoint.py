@@ -1,8 +1,9 @@
 """Checkpoints that are whole or absent: safetensors and JSON, renamed into place, sums last.
 
 A checkpoint is a plain ``save_pretrained`` folder (of a model, or of a PEFT adapter) plus
-``state.json`` and ``state.safetensors``: optimizer, random states, data position. Nothing in it
-is pickled.
+``state.json`` and ``state.safetensors``: optimizer, random states, data position. Where a model
+lies in shards over several processes, each writes its rows of the optimizer's tensors into a file
+of its own, and any other number of processes reads them back. Nothing in it is pickled.
 """
 
 import base64
@@ -18,10 +19,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from workbench import processes, sharding
 from workbench import run as runs
 from workbench.errors import UserError
 
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE, TENSORS = "state.json", "state*.safetensors"
 
 
 def save(
@@ -35,17 +37,29 @@ def save(
     """Write the checkpoint of ``step`` below ``folder``; keep the newest ``keep`` ones.
 
     Everything goes to a temporary folder first, is flushed to the disk, and gets its checksums
-    before the rename: killed at any moment, what has the final name is whole.
+    before the rename: killed at any moment, what has the final name is whole. Of several processes
+    each calls this; one whose model is in shards writes what it holds.
     """
     final = folder / f"step-{step:08d}"
-    temporary = folder / f".{final.name}.{os.getpid()}"
-    with runs.told_when_full(final):
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            write_model(model, temporary)
-            save_file(_optimizer_tensors(optimizers), temporary / TENSORS)
-            runs.write_json(temporary / STATE, {"step": step, "random": _random_state(), **state})
+    temporary = folder / f".{final.name}.{processes.from_first(os.getpid)}"
+    tensors = {
+        name: sharding.own_rows(value).detach().cpu().contiguous()
+        for name, value in _optimizer_tensors(optimizers).items()
+    }
+    weights = whole_weights(model)
+    states = processes.gathered(_random_state())
+
+    def write_own_part() -> None:
+        with runs.told_when_full(final):
+            temporary.mkdir(parents=True, exist_ok=True)
+            if processes.is_first():
+                write_model(model, temporary, weights)
+                runs.write_json(temporary / STATE, {"step": step, "random": states, **state})
+            if processes.is_first() or weights is not None:
+                save_file(tensors, temporary / _tensors_file(weights is not None))
+
+    def make_whole() -> None:
+        with runs.told_when_full(final):
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
@@ -53,20 +67,43 @@ def save(
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _flush(folder)
-        except BaseException:
+            for old in _all(folder)[:-keep]:
+                shutil.rmtree(old)
+
+    try:
+        if processes.is_first():
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    for old in _all(folder)[:-keep]:
-        shutil.rmtree(old)
+        processes.agree(write_own_part)
+        processes.from_first(make_whole)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return final
 
 
-def write_model(model: Any, folder: Path) -> None:
+def whole_weights(model: Any) -> dict[str, Any] | None:
+    """Return what :func:`write_model` must be given of a model in shards; every process must ask.
+
+    Returns:
+        All weights on the CPU, in other processes than the first none; ``None`` of a model that is
+        whole anyway.
+    """
+    return sharding.whole_weights(model) if sharding.is_sharded(model) else None
+
+
+def write_model(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
     """Write a model, or the adapter around one, as the plain folder that its library reads.
 
     An adapter is told not to look whether its base's vocabulary has grown: PEFT would ask a hub.
+
+    Args:
+        model: from :mod:`workbench.model`.
+        folder: to write to.
+        weights: of a model in shards, all of them; otherwise the model's own are written.
     """
-    kind = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    kind: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    if weights is not None:
+        kind["state_dict"] = weights
     model.save_pretrained(folder, **kind)
 
 
@@ -95,11 +132,14 @@ def restore(
     state: dict[str, Any] = runs.read_json(checkpoint / STATE)
     try:
         _load_weights(checkpoint, model)
-        _load_optimizers(load_file(checkpoint / TENSORS), optimizers)
+        _load_optimizers(sharding.Rows(sorted(checkpoint.glob(TENSORS))), optimizers)
     except (RuntimeError, KeyError, SafetensorError) as fault:
         first = str(fault).splitlines()[0]
         raise UserError(f"{checkpoint} does not fit this model: {first}") from None
-    _set_random_state(state["random"])
+    states = state["random"]
+    # Where there are more processes than before, the new ones go on from numbers of their own.
+    if processes.rank() < len(states):
+        _set_random_state(states[processes.rank()])
     return state
 
 
@@ -126,35 +166,44 @@ def _load_weights(checkpoint: Path, model: Any) -> None:
 
         set_peft_model_state_dict(model, load_file(checkpoint / "adapter_model.safetensors"))
         return
-    weights: dict[str, torch.Tensor] = {}
-    for file in sorted(checkpoint.glob("model*.safetensors")):
-        weights.update(load_file(file))
-    missing, unexpected = model.load_state_dict(weights, strict=False)
     tied = set(getattr(model, "_tied_weights_keys", None) or ())
+    sharded = sharding.is_sharded(model)
+    weights: dict[str, torch.Tensor] = {}
+    # The first process deals the weights out to the others.
+    if processes.is_first() or not sharded:
+        for file in sorted(checkpoint.glob("model*.safetensors")):
+            weights.update(load_file(file))
+    if sharded:
+        missing, unexpected = sharding.set_weights(model, weights)
+    else:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or set(missing) - tied:
         raise KeyError(f"weights missing or unknown: {sorted({*missing, *unexpected} - tied)[:3]}")
     model.tie_weights()
 
 
+def _tensors_file(sharded: bool) -> str:
+    part = f"-{processes.rank() + 1:05d}-of-{processes.count():05d}" if sharded else ""
+    return TENSORS.replace("*", part)
+
+
 def _optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
     return {
-        f"{number}.{name}": value.detach().cpu().contiguous()
+        f"{number}.{name}": value
         for number, (parameter, state) in enumerate(_states(optimizers))
         for name, value in state.get(parameter, {}).items()
     }
 
 
-def _load_optimizers(
-    tensors: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]
-) -> None:
+def _load_optimizers(rows: sharding.Rows, optimizers: Sequence[torch.optim.Optimizer]) -> None:
     states = _states(optimizers)
-    for key, value in tensors.items():
+    for key in rows.names:
         number, name = key.split(".", 1)
         if int(number) >= len(states):
             raise KeyError(f"state of {int(number) + 1} parameters or more, {len(states)} trained")
         parameter, state = states[int(number)]
         # The step count stays where torch keeps it; moments lie beside their parameter.
-        state[parameter][name] = value if name == "step" else value.to(parameter.device)
+        state[parameter][name] = rows.read(key, parameter)
 
 
 def _states(optimizers: Sequence[torch.optim.Optimizer]) -> list[tuple[torch.Tensor, Any]]:

@@ -183,7 +183,7 @@ def script(cluster: Cluster, recipe_file: str | Path, overrides: Sequence[str] =
             '--num_machines "$SLURM_NNODES" --machine_rank "$SLURM_NODEID"',
             f'--num_processes "$((SLURM_NNODES * {gpus}))"',
             '--main_process_ip "$HEAD_ADDRESS" --main_process_port "$HEAD_PORT"',
-            *_fsdp_flags(cluster),
+            *(_fsdp_flags(cluster) if isinstance(wanted, recipe.PretrainRecipe) else ()),
             shlex.join(["--module", "workbench", "run", str(recipe_file), *overrides]),
         ]
     )

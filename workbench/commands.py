@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import languages as registry
-from workbench import recipe
+from workbench import processes, recipe
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -71,7 +71,8 @@ def run(
     """
     path = _recipe_path(recipe_file)
     wanted = recipe.load(path, overrides)
-    made = runs.Run.begin(wanted, str(recipe_file), overrides, fresh)
+    made = processes.begin(wanted, str(recipe_file), overrides, fresh)
+    quiet = quiet or not processes.is_first()
     if made.finished:
         if not quiet:
             print(f"{made.reference}: finished before, reused from {_short(made.path)}")
@@ -94,12 +95,15 @@ def resume(reference: str | Path) -> runs.Run:
     found = runs.find(reference)
     wanted = found.recipe
     asked = found.record.get("asked", {})
-    made = runs.Run.begin(wanted, asked.get("recipe_file", ""), asked.get("overrides", ()))
+    made = processes.begin(wanted, asked.get("recipe_file", ""), asked.get("overrides", ()))
+    quiet = not processes.is_first()
     if made.finished:
-        print(f"{made.reference}: is finished, nothing to resume")
+        if not quiet:
+            print(f"{made.reference}: is finished, nothing to resume")
         return made
     _carry_out(made, wanted)
-    print(f"{made.reference}: done, {_short(made.path)}")
+    if not quiet:
+        print(f"{made.reference}: done, {_short(made.path)}")
     return made
 
 
@@ -382,18 +386,20 @@ def _carry_out(
 
     try:
         _make(made, wanted, workers, executor)
-        plots.draw(made)
+        if processes.is_first():
+            plots.draw(made)
         if isinstance(wanted, recipe.InspectRecipe):
             from workbench import report as reports
 
             reports.write(made)
         made.finish()
+        processes.leave()
     except KeyboardInterrupt:
         made.leave("stopped")
         raise
     except BaseException as fault:
         made.leave("stopped" if hasattr(fault, "exit_status") else "failed")
-        if isinstance(fault, UserError):
+        if isinstance(fault, UserError) and processes.is_first():
             _remove_if_nothing_happened(made)
         raise
 

@@ -28,33 +28,71 @@ class NextToken(torch.nn.Module):
         model: of ``transformers``, or such a one with a PEFT adapter around it.
         z_loss: weight of the squared log of the softmax's normaliser (PaLM, arXiv 2204.02311).
         compiled: compile what is done to each chunk of logits.
+        end_token: where it is given, no token sees beyond the last one of these before it: each
+            document is read as if it stood alone.
     """
 
-    def __init__(self, model: Any, z_loss: float = 0.0, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        z_loss: float = 0.0,
+        compiled: bool = False,
+        end_token: int | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.in_chunks = _is_linear_at_the_end(model)
-        self._z_loss, self._compiled = z_loss, compiled
+        self._z_loss, self._compiled, self._end_token = z_loss, compiled, end_token
 
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def config(self) -> Any:
+        """The configuration of the model inside."""
+        return self.model.config
+
+    def forward(
+        self, tokens: torch.Tensor | None = None, **asked: Any
+    ) -> tuple[torch.Tensor, torch.Tensor] | Any:
         """Return what is to be minimised, and the cross-entropy in nats a token.
 
         The two differ by the z-loss; only the first has a gradient.
 
         Args:
             tokens: ids of shape ``(batch, sequence + 1)``.
+            asked: in their place, what the model inside is asked; its answer is returned. A model
+                in shards is whole only while a call goes through here.
         """
+        if tokens is None:
+            return self.model(**asked)
         inputs, targets = tokens[:, :-1], tokens[:, 1:].flatten()
+        positions = None if self._end_token is None else _positions(inputs, self._end_token)
         if self.in_chunks:
             backbone, head = _parts(self.model)
-            hidden = backbone(input_ids=inputs, use_cache=False).last_hidden_state
+            hidden = backbone(
+                input_ids=inputs, position_ids=positions, use_cache=False
+            ).last_hidden_state
             return linear_cross_entropy(
                 hidden.flatten(0, 1), head.weight, targets, self._z_loss, self._compiled
             )
-        logits = self.model(input_ids=inputs, use_cache=False).logits.float().flatten(0, 1)
+        answer = self.model(input_ids=inputs, position_ids=positions, use_cache=False)
+        logits = answer.logits.float().flatten(0, 1)
         nats = F.cross_entropy(logits, targets, ignore_index=IGNORED)
         normalisers = logits.logsumexp(dim=1)[targets != IGNORED]
         return nats + self._z_loss * normalisers.square().mean(), nats.detach()
+
+
+def _positions(inputs: torch.Tensor, end_token: int) -> torch.Tensor:
+    """Return each token's place in its document, counted from the end token before it.
+
+    ``transformers`` takes places that do not rise by one for the beginning of another text, and
+    masks attention accordingly.
+
+    Args:
+        inputs: ids of shape ``(batch, sequence)``.
+        end_token: id of the token that stands between documents.
+    """
+    places = torch.arange(inputs.shape[1], device=inputs.device).expand_as(inputs)
+    begins = torch.where(inputs == end_token, places, 0).cummax(dim=1).values
+    return places - begins
 
 
 def linear_cross_entropy(

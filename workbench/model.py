@@ -123,6 +123,14 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> Any:
     return PeftModel.from_pretrained(model, str(folder)).eval()
 
 
+def recompute_layers(model: Any) -> None:
+    """Have each layer keep its input only, and compute the rest anew in the backward pass.
+
+    Less memory for about a third more work (arXiv 1604.06174); the numbers stay the same.
+    """
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 def parameters(model: torch.nn.Module) -> int:
     """Return how many parameters a model has; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())

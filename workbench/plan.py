@@ -299,9 +299,14 @@ def make(
 def of_recipe(
     wanted: recipes.PretrainRecipe, assumed: Assumptions, place: Machine | None, gpus: int
 ) -> Plan:
-    """Return the plan of a pretraining recipe, whose batch is that of each process."""
+    """Return the plan of a pretraining recipe; its steps are shared out to all GPUs.
+
+    Raises:
+        UserError: a step cannot be dealt out evenly to so many.
+    """
     train = wanted.train
-    sequence, batch = assumed.sequence or train.sequence, assumed.batch or train.batch
+    sequence = assumed.sequence or train.sequence
+    batch = assumed.batch or train.share_of_step(gpus)[1]
     return Plan(
         name=f"{wanted.kind}/{wanted.name}",
         size=wanted.model,
@@ -310,7 +315,7 @@ def of_recipe(
         sequence=sequence,
         batch=batch,
         optimizer=train.optimizer if assumed.optimizer == "auto" else assumed.optimizer,
-        tokens=assumed.tokens or train.steps * batch * train.accumulation * sequence * gpus,
+        tokens=assumed.tokens or train.steps * train.batch * train.accumulation * sequence,
         gpus=gpus,
         machine=place,
         assumptions=assumed,
@@ -332,9 +337,7 @@ def of_run(run: runs.Run) -> Plan:
     if "tokens" not in happened or not config.exists():
         raise UserError(f"{run.reference} is not finished, so that nothing can be held against it")
     vocabulary = int(runs.read_json(config)["vocab_size"])
-    train = wanted.train
-    per_process = train.steps * train.batch * train.accumulation * train.sequence
-    processes = max(1, round(happened["tokens"] / per_process))
+    processes = happened.get("processes", 1)
     return of_recipe(wanted, Assumptions(vocabulary=vocabulary), None, processes)
 
 

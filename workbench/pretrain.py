@@ -2,8 +2,8 @@
 
 import shutil
 from dataclasses import asdict
+from typing import Any
 
-from accelerate import PartialState
 from transformers import PreTrainedTokenizerFast
 
 from workbench import (
@@ -14,6 +14,7 @@ from workbench import (
     pace,
     packing,
     parallel,
+    processes,
     tokenizer,
     train,
 )
@@ -40,19 +41,15 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         pack.facts["end_token"],
         recipe.train.seed,
     )
-    chosen = pace.settle(run, model, recipe.train)
+    chosen = processes.from_first(lambda: pace.settle(run, model, recipe.train))
     run.happened(
+        processes=processes.count(),
         parameters=models.parameters(model),
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
     )
     outcome = train.train(run, model, pack, shares, recipe.train, run.path / CHECKPOINTS, chosen)
-    with runs.told_when_full(run.path):
-        temporary = run.path / ".model"
-        shutil.rmtree(temporary, ignore_errors=True)
-        checkpoint.write_model(model, temporary)
-        text_tokenizer.save_pretrained(temporary)
-        shutil.rmtree(run.path / "model", ignore_errors=True)
-        temporary.rename(run.path / "model")
+    weights = checkpoint.whole_weights(model)
+    processes.from_first(lambda: _write(run, model, text_tokenizer, weights))
     run.result(
         "languages",
         [
@@ -68,6 +65,19 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         ],
     )
     run.happened(**asdict(outcome))
+
+
+def _write(
+    run: runs.Run, model: Any, text_tokenizer: PreTrainedTokenizerFast, weights: Any
+) -> None:
+    """Write the trained model and its tokenizer beside each other, in one piece."""
+    with runs.told_when_full(run.path):
+        temporary = run.path / ".model"
+        shutil.rmtree(temporary, ignore_errors=True)
+        checkpoint.write_model(model, temporary, weights)
+        text_tokenizer.save_pretrained(temporary)
+        shutil.rmtree(run.path / "model", ignore_errors=True)
+        temporary.rename(run.path / "model")
 
 
 def _gate(
@@ -107,14 +117,12 @@ def _gate(
 def _shares(run: runs.Run, pack: packing.Pack, mix: Mix, config: Training) -> dict[str, float]:
     """Return each language's share, and tell once which text will be read too often.
 
-    A run that goes on keeps the shares of its first session, even if ``mix.datamix`` or the number
-    of processes is another now.
+    A run that goes on keeps the shares of its first session, even if ``mix.datamix`` has changed.
     """
     planned: dict[str, float] | None = run.record["happened"].get("shares")
     if planned is not None:
         return planned
-    per_step = config.batch * config.accumulation * config.sequence * PartialState().num_processes
-    budget = config.steps * per_step
+    budget = config.steps * config.tokens_a_step
     shares = packing.weights(pack, mix, budget)
     epochs = mixing.repetitions(pack.sizes("tokens"), shares, budget)
     run.happened(

@@ -144,7 +144,7 @@ class Mix:
     """Of ``unimax``: no language's text is planned to be read more often than this."""
     budget: int = 0
     """Of ``unimax``: how much there is to share out, in ``unit``; 0 is what the training reads,
-    steps x batch x accumulation x sequence tokens in each process."""
+    steps x batch x accumulation x sequence tokens."""
     unit: Literal["tokens", "bytes"] = "tokens"
     """What sizes, shares and ``budget`` count. A token holds less text in one language than in
     another; counted in bytes, equal shares are equal amounts of text."""
@@ -206,11 +206,13 @@ class Training:
     steps: int = 300
     """Optimizer steps."""
     batch: int = 16
-    """Sequences a step and process, before accumulation."""
+    """Sequences worked on at a time."""
     sequence: int = 256
     """Tokens a sequence."""
     accumulation: int = 1
-    """Batches whose gradients are added up before a step."""
+    """Batches whose gradients are added up before a step; several processes deal them out."""
+    attention: Literal["sequence", "document"] = "sequence"
+    """What a token sees: all before it in its sequence, or those of its own document only."""
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "wsd"] = "wsd"
     """Cosine to ``final_rate``, or warm-up, stable and linear decay (arXiv 2404.06395)."""
@@ -239,6 +241,8 @@ class Training:
     """``auto`` times both on this machine and records which it took."""
     compile: Literal["auto", "always", "never"] = "auto"
     """``auto`` compiles where a compiler is, the run is long, and a compiled step is faster."""
+    recompute: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest anew."""
     validate_every: int = 50
     """Steps between two measures of validation bits per byte."""
     validation_documents: int = 16
@@ -276,6 +280,28 @@ class Training:
         for name in ("decay", "final_rate", "beta1", "beta2"):
             value = getattr(self, name)
             _require(0 <= value <= 1, f"{name} must be from 0 to 1, it is {value}")
+
+    @property
+    def tokens_a_step(self) -> int:
+        """Tokens that one optimizer step reads, whatever the number of processes."""
+        return self.batch * self.accumulation * self.sequence
+
+    def share_of_step(self, processes: int) -> tuple[int, int]:
+        """Return what one of several processes does of a step: batches, and sequences of each.
+
+        Whole batches are dealt out where they come out even, else the sequences of each batch.
+
+        Raises:
+            UserError: neither comes out even.
+        """
+        if self.accumulation % processes == 0:
+            return self.accumulation // processes, self.batch
+        if self.batch % processes == 0:
+            return self.accumulation, self.batch // processes
+        raise UserError(
+            f"train.batch {self.batch} and train.accumulation {self.accumulation} cannot be dealt "
+            f"out evenly to {processes} processes; make one of them a multiple of {processes}"
+        )
 
 
 @dataclass(frozen=True)

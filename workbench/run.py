@@ -67,6 +67,14 @@ def root() -> Path:
     return Path(os.environ.get("WORKBENCH_RUNS", home() / "runs")).resolve()
 
 
+def is_first_process() -> bool:
+    """Whether this process writes; of several that train together, the first one does.
+
+    Launchers say so in ``RANK``, as ``torchrun`` does.
+    """
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Run:
     """One run directory, opened for writing by :meth:`begin` or for reading by :func:`find`."""
 
@@ -269,6 +277,28 @@ class Run:
             (self.path / LOCK).unlink(missing_ok=True)
             self._lock.close()
             self._lock = None
+
+
+class Follower(Run):
+    """A run as it is known to a process that trains along with the first, and writes nothing."""
+
+    def save_record(self) -> None:
+        pass
+
+    def metric(self, **row: object) -> None:
+        pass
+
+    def rewind_metrics(self, size: int) -> None:
+        pass
+
+    def result(self, name: str, rows: list[dict[str, Any]]) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def leave(self, status: str) -> None:
+        pass
 
 
 def find(reference: str | Path) -> Run:
@@ -483,7 +513,8 @@ def request_stop(run: Run) -> None:
 class Progress:
     """A progress line: rewritten in place on a terminal, now and then a line of its own elsewhere.
 
-    It goes to standard error, so that a command's output can be piped.
+    It goes to standard error, so that a command's output can be piped. Of several processes that
+    train together only the first shows it.
     """
 
     def __init__(self, label: str, every: float = 5.0) -> None:
@@ -496,7 +527,7 @@ class Progress:
     def update(self, text: str, last: bool = False) -> None:
         """Show ``text`` if enough time has passed, or if it is the ``last`` word."""
         now = time.monotonic()
-        if not last and now - self._shown < self._every:
+        if (not last and now - self._shown < self._every) or not is_first_process():
             return
         self._shown = now
         line = f"{self._label}: {text}"

@@ -3,6 +3,9 @@
 The learning rate is a function of the step, the data position a count per language, and every
 random state is in the checkpoint: a run that was stopped goes on as if it had not been.
 Numbers go to ``metrics.jsonl``; whoever wants to draw or report reads them there.
+
+Several processes train one model as one does: a step's sequences are the recipe's, whatever their
+number, and are dealt out among them.
 """
 
 import contextlib
@@ -17,15 +20,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from workbench import bits, checkpoint, loss, pace
+from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
-from workbench.packing import Pack, Sequences
+from workbench.packing import Pack
 from workbench.recipe import Training
-
-# By how much a parameter group's rate differs from the schedule's.
-TIMES = "times"
+from workbench.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,6 @@ class Outcome:
     bits_per_byte: dict[str, float]
     """Validation bits per byte by language after the last step."""
     epochs: dict[str, float]
-
-
-def learning_rate(config: Training, step: int) -> float:
-    """Return the rate of ``step``, counted from 0.
-
-    ``wsd`` rises over ``warmup`` steps, stays, and falls in a line over the last ``decay`` share;
-    ``cosine`` falls along half a cosine (arXiv 1608.03983) to ``final_rate``.
-    """
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    if config.schedule == "cosine":
-        progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-        share = (1 + math.cos(math.pi * progress)) / 2
-    else:
-        falling = max(1, round(config.decay * config.steps))
-        share = min(1.0, (config.steps - step) / falling) if config.decay else 1.0
-    floor = config.final_rate
-    return config.learning_rate * (floor + (1 - floor) * share)
 
 
 def train(
@@ -100,48 +83,6 @@ def train(
             torch.compiler.reset()
 
 
-def optimizers_for(model: torch.nn.Module, config: Training) -> list[torch.optim.Optimizer]:
-    """Return fused AdamW (arXiv 1711.05101) over what is to be trained, and Muon where asked.
-
-    Matrices decay; norms, which have one dimension, do not. Muon (Keller Jordan, 2024) takes the
-    matrices of the layers, never embedding and output, and scales its updates to the size of
-    AdamW's (arXiv 2502.16982, section 2.2).
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizers: list[torch.optim.Optimizer] = []
-    if config.optimizer == "muon":
-        within = {id(weight) for block in loss.blocks(model) for weight in block.parameters()}
-        hidden = [weight for weight in trained if weight.dim() == 2 and id(weight) in within]
-        if hidden:
-            optimizers.append(
-                torch.optim.Muon(
-                    [{"params": hidden, TIMES: config.muon_rate}],
-                    lr=config.learning_rate,
-                    weight_decay=config.weight_decay,
-                    adjust_lr_fn="match_rms_adamw",
-                )
-            )
-            moved = {id(weight) for weight in hidden}
-            trained = [weight for weight in trained if id(weight) not in moved]
-    groups = [
-        {
-            "params": [weight for weight in trained if weight.dim() >= 2],
-            "weight_decay": config.weight_decay,
-        },
-        {"params": [weight for weight in trained if weight.dim() < 2], "weight_decay": 0.0},
-    ]
-    if trained:
-        optimizers.append(
-            torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=config.learning_rate,
-                betas=(config.beta1, config.beta2),
-                fused=True,
-            )
-        )
-    return optimizers
-
-
 class _Loop:
     """The state of one loop; :meth:`go` runs it."""
 
@@ -159,23 +100,38 @@ class _Loop:
         self.run, self.pack, self.config, self.label = run, pack, config, label
         self.checkpoints = checkpoints
         self.pace = pace_
+        self.parts, self.rows = config.share_of_step(processes.count())
         # Accelerate keeps the first precision of a process for good unless told otherwise.
         AcceleratorState._reset_state(reset_partial_state=False)
         self.accelerator = Accelerator(
             mixed_precision="no" if pace_.precision == "fp32" else pace_.precision
         )
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        sharding.refuse(plugin, model)
         self.sequences = Sequences(pack, shares, config.sequence, config.seed)
         self.step = 0
         self.tokens = 0
         self.skipped = 0
         self.flops_per_token = models.flops_per_token(model, config.sequence)
-        torch.manual_seed(config.seed)
-        objective = loss.NextToken(model, config.z_loss, pace_.compiled)
+        # Processes differ in what dropout leaves out.
+        torch.manual_seed(config.seed + processes.rank())
+        end_token = pack.facts["end_token"] if config.attention == "document" else None
+        objective = loss.NextToken(model, config.z_loss, pace_.compiled, end_token)
         self.in_chunks = objective.in_chunks
+        if config.recompute or (plugin is not None and plugin.activation_checkpointing):
+            models.recompute_layers(model)
         # The model inside stays as it is: only what gives the loss is wrapped.
         self.plain_model = model
-        self.model = self.accelerator.prepare(objective)
-        self.optimizers = optimizers_for(model, config)
+        self.model: torch.nn.Module
+        if plugin is None:
+            self.model = self.accelerator.prepare(objective)
+        else:
+            self.model = objective.to(self.accelerator.device)
+            sharding.shard(
+                self.model, loss.blocks(model), pace_.precision, bool(plugin.reshard_after_forward)
+            )
+        self.sharded = plugin is not None
+        self.optimizers = optimizers.of(model, config)
         self._take_up()
 
     def _take_up(self) -> None:
@@ -205,8 +161,8 @@ class _Loop:
         began, first_tokens = time.monotonic(), self.tokens
         validating = 0.0
         while self.step < self.config.steps:
-            rate = learning_rate(self.config, self.step)
-            nats, norm = self._optimize(rate)
+            rate = optimizers.learning_rate(self.config, self.step)
+            nats, norm, asked_to_stop = self._optimize(rate, stop)
             finite = math.isfinite(nats) and math.isfinite(norm)
             bad_in_a_row = 0 if finite else bad_in_a_row + 1
             self.skipped += not finite
@@ -235,7 +191,7 @@ class _Loop:
                 row["label"] = self.label
             self.run.metric(**row)
             progress.update(self._line(row, measured))
-            if stop.requested:
+            if asked_to_stop:
                 self._save()
                 stop.raise_stopped(
                     f"{self._name} stopped at step {self.step} and saved; go on with: "
@@ -257,8 +213,8 @@ class _Loop:
             self.sequences.epochs(),
         )
 
-    def _optimize(self, rate: float) -> tuple[float, float]:
-        """Take one step; return cross-entropy in nats a token and gradient norm.
+    def _optimize(self, rate: float, stop: runs.StopSignal) -> tuple[float, float, bool]:
+        """Take one step; return nats a token, gradient norm, and whether to stop.
 
         A step whose loss or gradient is not finite leaves weights and moments as they were, and
         gives no cross-entropy.
@@ -266,30 +222,45 @@ class _Loop:
         config = self.config
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * group.get(TIMES, 1.0)
-        total = torch.zeros(2, device=self.accelerator.device)
-        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        for part in range(config.accumulation):
-            # Every process draws the same sequences and takes its own slice of them.
-            drawn = self.sequences.batch(config.batch * ranks)
-            own = torch.from_numpy(drawn[rank * config.batch : (rank + 1) * config.batch])
-            tokens = own.to(self.accelerator.device)  # (batch, sequence + 1)
-            waits = part < config.accumulation - 1
-            with self.accelerator.no_sync(self.model) if waits else contextlib.nullcontext():
+                group["lr"] = rate * group.get(optimizers.TIMES, 1.0)
+        # Cross-entropy, what is minimised, and whether someone asked to stop.
+        total = torch.zeros(3, device=self.accelerator.device)
+        for part in range(self.parts):
+            tokens = self._draw()
+            with self._no_traffic() if part < self.parts - 1 else contextlib.nullcontext():
                 objective, nats = self.model(tokens)
-                self.accelerator.backward(objective / config.accumulation)
-            total += torch.stack((nats, objective.detach())) / config.accumulation
-            self.tokens += config.batch * ranks * config.sequence
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), config.clip)
-        total = self.accelerator.reduce(total, reduction="mean")
-        nats_seen, minimised = total.tolist()
-        norm_seen = float(norm)
+                self.accelerator.backward(objective / self.parts)
+            total[:2] += torch.stack((nats, objective.detach())) / self.parts
+        norm = torch.nn.utils.clip_grad_norm_(
+            [weight for weight in self.plain_model.parameters() if weight.requires_grad],
+            config.clip,
+        )
+        norm_seen = float(sharding.whole(norm))
+        total[2] = stop.requested
+        nats_seen, minimised, stops = self.accelerator.reduce(total, reduction="mean").tolist()
         finite = math.isfinite(minimised) and math.isfinite(norm_seen)
         for optimizer in self.optimizers:
             if finite:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return (nats_seen if finite else math.nan), norm_seen
+        self.tokens += config.tokens_a_step
+        return (nats_seen if finite else math.nan), norm_seen, stops > 0
+
+    def _draw(self) -> torch.Tensor:
+        """Return this process's next sequences, shape ``(rows, sequence + 1)``.
+
+        Every process draws the sequences of all and takes its own.
+        """
+        drawn = self.sequences.batch(self.rows * processes.count())
+        own = drawn[self.rows * processes.rank() : self.rows * (processes.rank() + 1)]
+        return torch.from_numpy(own).to(self.accelerator.device)
+
+    def _no_traffic(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which gradients are added up here and not yet shared."""
+        if self.sharded:
+            return sharding.no_traffic(self.model)
+        alone: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(self.model)
+        return alone
 
     def _validate(self) -> dict[str, float]:
         """Return validation bits per byte by language; a language without such text is left out."""
@@ -300,7 +271,8 @@ class _Loop:
                 continue
             with pace.plainly(self.pace):
                 measured = bits.of_documents(
-                    self.plain_model,
+                    # A model in shards is whole only while it is called as a whole.
+                    self.model if self.sharded else self.plain_model,
                     shard,
                     self.pack.facts["end_token"],
                     self.config.sequence,
@@ -311,9 +283,6 @@ class _Loop:
         return result
 
     def _save(self) -> None:
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
         checkpoint.save(
             self.checkpoints,
             self.step,
@@ -339,8 +308,7 @@ class _Loop:
 
     def _tokens_to_go(self) -> float:
         left = self.config.steps - self.step
-        per_step = self.config.batch * self.config.accumulation * self.config.sequence
-        return float(left * per_step * self.accelerator.num_processes)
+        return float(left * self.config.tokens_a_step)
 
     def _line(self, row: dict[str, Any], measured: dict[str, float]) -> str:
         nats = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"

@@ -1,0 +1,174 @@
+"""A model in shards over several processes (FSDP2), and its tensors whole or in rows.
+
+Every layer is gathered just before it computes and let go right after, so that a process holds its
+part of weights, gradients and moments, and one layer whole (ZeRO, arXiv 1910.02054; FSDP,
+arXiv 2304.11277). Whether to shard is not the recipe's business, because it changes nothing but
+memory: ``accelerate launch --use_fsdp --fsdp_version 2`` says so.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch.distributed.tensor import DTensor
+
+from workbench import processes
+from workbench.errors import UserError
+
+
+def shard(
+    model: torch.nn.Module, layers: Sequence[torch.nn.Module], precision: str, reshard: bool
+) -> None:
+    """Put ``model`` into shards, in place: each layer for itself, and the rest together.
+
+    In bf16 the layers are gathered in bf16 while sums of gradients, the weights that are kept, and
+    embedding and output stay in float32, so that it computes what one process computes.
+
+    Args:
+        model: on the device that it shall compute on.
+        layers: those that it repeats.
+        precision: ``fp32`` or ``bf16``.
+        reshard: let layers go after the forward pass and gather them again for the backward pass;
+            needs less memory and half as much traffic again.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    half = MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+    for layer in layers:
+        fully_shard(
+            layer,
+            mp_policy=half if precision == "bf16" else MixedPrecisionPolicy(),
+            reshard_after_forward=reshard,
+        )
+    fully_shard(model)
+
+
+def refuse(plugin: Any, model: torch.nn.Module) -> None:
+    """Refuse what a launcher may ask for and what is not provided for here.
+
+    Args:
+        plugin: Accelerate's settings of FSDP; ``None`` where nothing is to be put into shards.
+        model: what is to be trained.
+
+    Raises:
+        UserError: FSDP 1, weights kept on the CPU, or an adapter in shards.
+    """
+    if plugin is None:
+        return
+    if plugin.fsdp_version != 2:
+        raise UserError("the launcher asks for FSDP 1; give it --fsdp_version 2")
+    if plugin.cpu_offload:
+        raise UserError("weights stay on their devices; give --fsdp_offload_params false")
+    if hasattr(model, "peft_config"):
+        raise UserError("adapters are not put into shards; launch without --use_fsdp")
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether a process holds but a part of each of the model's weights."""
+    return any(isinstance(weight, DTensor) for weight in model.parameters())
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as it is over all processes; each of them must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+@contextlib.contextmanager
+def no_traffic(model: Any) -> Iterator[None]:
+    """Have gradients of a model in shards added up where they are while the context lasts."""
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def own_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """Return what this process holds of a tensor; all of it, where it is in no shards."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def like(parameter: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return this process's rows of a tensor in the form of ``parameter``, on its device."""
+    rows = rows.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return rows
+    return DTensor.from_local(
+        rows,
+        parameter.device_mesh,
+        parameter.placements,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )
+
+
+def whole_weights(model: torch.nn.Module) -> dict[str, Any]:
+    """Return all weights of a model in shards, on the CPU; to the others than the first, none."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+
+
+def set_weights(model: torch.nn.Module, weights: dict[str, Any]) -> Any:
+    """Give a model in shards the weights that the first process knows.
+
+    Returns:
+        Names that were missing and names that are unknown, as ``load_state_dict`` does.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(
+        full_state_dict=True, broadcast_from_rank0=True, strict=False
+    )
+    return state_dict.set_model_state_dict(model, weights, options=options)
+
+
+class Rows:
+    """Tensors whose rows lie in several files, one file for each process that wrote them.
+
+    A process reads the rows that it needs and no others, whatever the number of processes was.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files: list[Any] = [safe_open(file, framework="pt") for file in files]
+        self.names: list[str] = sorted(set().union(*(file.keys() for file in self._files)))
+
+    def read(self, name: str, parameter: torch.Tensor) -> torch.Tensor:
+        """Return this process's part of the tensor ``name``, laid out as ``parameter``.
+
+        A number, such as a count of steps, is the same in all files.
+        """
+        slices = [file.get_slice(name) for file in self._files]
+        if not slices[0].get_shape():
+            number: torch.Tensor = self._files[0].get_tensor(name)
+            return number
+        start, stop = _own_range(parameter)
+        parts, before = [], 0
+        for one in slices:
+            length = one.get_shape()[0]
+            low, high = max(start, before), min(stop, before + length)
+            if low < high:
+                parts.append(one[low - before : high - before])
+            before += length
+        return like(parameter, torch.cat(parts) if parts else slices[0][0:0])
+
+
+def _own_range(parameter: torch.Tensor) -> tuple[int, int]:
+    """Return the first row that this process holds of ``parameter``, and the one after the last.
+
+    Rows are dealt out in runs of equal length, the last ones shorter or empty, as
+    ``torch.chunk`` does.
+    """
+    rows = parameter.shape[0]
+    if not isinstance(parameter, DTensor):
+        return 0, rows
+    each = -(-rows // processes.count())
+    start = min(rows, parameter.device_mesh.get_local_rank() * each)
+    return start, min(rows, start + each)
