@@ -421,10 +421,10 @@ def figure(result: Mapping[str, Any]) -> Any:
     panels[0].set_ylabel("validation bits per byte, mean over languages")
     panels[0].annotate(
         "where Trainer ends",
-        (1, end),
+        (0.02, end),
         xycoords=panels[0].get_yaxis_transform(),
         fontsize=8,
-        ha="right",
+        ha="left",
         va="top",
         xytext=(0, -3),
         textcoords="offset points",
