@@ -62,7 +62,13 @@ BY_TERMINAL = 10
 """One session in so many is started from the terminal's command line."""
 PATIENCE = 300.0
 # Measured anew by the clock of a session; the rest of a row is computed.
-TIMED = ("tokens_per_second", "seconds_to_go")
+TIMED = (
+    "tokens_per_second",
+    "seconds_to_go",
+    "wait_share",
+    "energy_joules",
+    "memory_bytes",
+)
 
 
 class Failed(RuntimeError):

@@ -31,7 +31,7 @@ from workbench import corpus, drawing, family, loss, optimizers, packing, tokeni
 from workbench import model as models
 from workbench.corpus import Faults
 from workbench.recipe import Data, Training
-from workbench.sequences import Sequences
+from workbench.sequences import Feed, Phase
 
 RESULT = common.RESULTS / "rate_transfer.json"
 CELLS = common.RESULTS / "rate_transfer_cells.jsonl"
@@ -58,11 +58,15 @@ class Text:
         shards = {tag: packing.shard_of(found, made) for tag, found in texts.items() if found}
         self.tokens = sum(len(shard.tokens) for shard in shards.values())
         self.vocabulary, self.end = len(made), int(made.eos_token_id)
-        self._pack: Any = SimpleNamespace(shard=lambda tag, split: shards[tag])
+        self._pack: Any = SimpleNamespace(
+            shard=lambda tag, split: shards[tag],
+            folder=Path("starter"),
+            facts={"end_token": self.end},
+        )
         self._shares = {tag: 1 / len(shards) for tag in shards}
 
-    def sequences(self) -> Sequences:
-        return Sequences(self._pack, self._shares, SEQUENCE, seed=1)
+    def feed(self) -> Feed:
+        return Feed([Phase(self._pack, self._shares, STEPS)], SEQUENCE, seed=1)
 
 
 def shape(width: int, layers: int) -> family.Shape:
@@ -108,10 +112,10 @@ def train(text: Text, series: Series, rate: float) -> dict[str, Any]:
     powers = optimizers.POWERS["adamw"] | {"output": series.output or 0.0}
     with mock.patch.dict(optimizers.POWERS, {"adamw": powers}):
         made = optimizers.of(model, config)
-    sequences = text.sequences()
+    feed = text.feed()
     began, losses = time.perf_counter(), []
     for step in range(STEPS):
-        value, nats = objective(torch.from_numpy(sequences.batch(BATCH)))
+        value, nats = objective(torch.from_numpy(feed.batch(step, BATCH).tokens))
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         for optimizer in made:

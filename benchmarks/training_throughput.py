@@ -1,6 +1,6 @@
 """Tokens a second and peak memory of one training step, ours beside others on the same model.
 
-    python benchmarks/training_throughput.py [--steps 16] [--rounds 2] [--threads N]
+    python -m benchmarks.training_throughput [--steps 16] [--rounds 2] [--threads N]
 
 Every contender trains the same Qwen3 (width 256, 6 layers, vocabulary 16,384) on the same random
 tokens, sequence 256, batch 8, each in a process of its own. Processes are started in turn for some
@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import common
+
 RESULT = Path(__file__).parent / "results" / "training_throughput.json"
 BATCH, SEQUENCE, VOCABULARY = 8, 256, 16384
 UNTIMED = 4
@@ -40,26 +42,7 @@ HERE = Path(__file__).parent.parent
 
 
 def model():
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(1)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=64,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        use_cache=False,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=0,
-    )
-    return Qwen3ForCausalLM(config)
+    return common.qwen3(VOCABULARY)
 
 
 def ours(name, steps):
@@ -195,16 +178,6 @@ def one(name, steps):
     print("\n" + json.dumps(found))
 
 
-def hardware():
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-    }
-
-
 def main():
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("--steps", type=int, default=16, help="timed steps a process")
@@ -223,7 +196,8 @@ def main():
     for number in range(words.rounds):
         # Every other round in the opposite order, so that a drift favours nobody.
         for name in CONTENDERS[:: -1 if number % 2 else 1]:
-            command = [sys.executable, __file__, "--one", name, "--steps", str(words.steps)]
+            module = [sys.executable, "-m", "benchmarks.training_throughput"]
+            command = [*module, "--one", name, "--steps", str(words.steps)]
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
@@ -275,7 +249,7 @@ def report(found, loads, words):
         "load_average": {"lowest": min(loads), "highest": max(loads)},
         "versions": runs._provenance()["packages"] | {"python": platform.python_version()},
         "threads": words.threads,
-        "hardware": hardware(),
+        "hardware": common.hardware(),
     }
     words.out.parent.mkdir(parents=True, exist_ok=True)
     words.out.write_text(json.dumps(content, indent=1) + "\n")

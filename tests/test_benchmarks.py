@@ -10,9 +10,21 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+from accelerate.state import AcceleratorState
 from conftest import PROJECT
 
-from benchmarks import exactness, inspection, inspection_job, near_duplicates, rate_transfer
+from benchmarks import (
+    common,
+    exactness,
+    inspection,
+    inspection_job,
+    near_duplicates,
+    rate_transfer,
+    time_to_quality,
+    timed,
+    training_gpu,
+)
 from workbench import passages
 from workbench import run as runs
 
@@ -217,3 +229,109 @@ def test_a_training_of_the_benchmark_learns_and_has_its_own_width(monkeypatch):
     assert before["losses"][-1] != found["losses"][-1]
     assert "one" not in rate_transfer.family.SIZES
     assert rate_transfer.optimizers.POWERS["adamw"]["output"] == rate_transfer.OUTPUT
+
+
+def test_compiling_is_left_out_by_the_median_of_the_later_steps():
+    ends = timed.without_compiling([30, 31, 32, 33, 34, 36, 38])
+    assert ends == [2, 4, 6, 8, 9, 11, 13]
+
+
+def test_a_seed_is_reached_only_at_or_below_the_peers_end():
+    def row(bits, seconds, tokens):
+        return {
+            "seed": 1,
+            "bits_per_byte": bits,
+            "seconds": seconds,
+            "seconds_without_compiling": seconds - 10,
+            "tokens": tokens,
+        }
+
+    peers = [row(2.5, 110, 400), row(2.5, 110, 400)]
+    found = time_to_quality.summary([row(2.5, 60, 300), row(2.6, 35, 200)], peers)
+    assert [one["reached"] for one in found["seeds"]] == [True, False]
+    assert found["reached_by_all"] is False
+    assert found["wall_ratio_without_compiling_highest"] == 0.5
+    assert found["wall_ratio_without_compiling_mean"] == 0.375
+    assert found["seeds"][0]["token_ratio"] == 0.75
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Children of benchmarks run in this process, which has everything imported."""
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+
+    def run_child(command):
+        _, _, module, *words = command
+        assert importlib.import_module(module).main(words) == 0
+        return common.Child(1.0, 1, 1, 0, (0.0, 0.0), "")
+
+    monkeypatch.setattr(common, "run_child", run_child)
+    yield
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("here")
+def test_time_to_quality_on_the_starter_corpus(tmp_path, capsys):
+    """Two rates on one seed: three trainings, kept when they are asked for again."""
+    out = tmp_path / "found.json"
+    words = ["--smoke", "--keep", "--steps", "6", "--rates", "1e-9", "5e-3", "--seeds", "3"]
+    assert time_to_quality.main([*words, "--threads", "1", "--out", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["tuning"]["best"] == 5e-3
+    (own,), (their,) = found[time_to_quality.OURS], found[time_to_quality.PEER]
+    assert (own["tokens"], their["tokens"]) == (4 * 2048, 6 * 2048)
+    assert [point["step"] for point in own["curve"]] == [1, 2, 3, 4]
+    # A rate of next to nothing leaves the first weights as they were: the same in both.
+    untaught = found["tuning"]["bits_per_byte"]["1e-09"]
+    assert untaught > their["bits_per_byte"]
+    assert untaught > own["bits_per_byte"]
+    assert out.with_suffix(".png").read_bytes()[1:4] == b"PNG"
+    assert "workbench, seed 3, 4 steps" in capsys.readouterr().out
+    assert time_to_quality.main([*words, "--threads", "1", "--out", str(out)]) == 0
+    assert "workbench, seed 3" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
+def test_training_gpu_walks_on_a_cpu_and_claims_nothing(tmp_path):
+    out = tmp_path / "found.json"
+    assert training_gpu.main(["--smoke", "--steps", "2", "--out", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["smoke"] is True
+    assert found["peak_flops"] is None
+    assert [row["by"] for row in found["rows"]] == [training_gpu.OURS, training_gpu.PEER]
+    assert not any("mfu" in row for row in found["rows"])
+    assert found["losses"]["fp32"]["within"]
+    assert len(found["losses"]["bf16"]["losses"]) == 2
+
+
+def test_mfu_of_base_by_hand():
+    """12 layers of 768 with 12 heads, 4 of keys and values, of 64; SwiGLU of 2304; 2048 tokens.
+
+    A layer multiplies 2 x 768 x (768 + 256) + 3 x 768 x 2304 = 6,881,280 weights, the output
+    50,304 x 768 = 38,633,472; attention takes 12 x 12 x 768 x 2048 = 226,492,416.
+    """
+    spent = 6 * (12 * 6_881_280 + 38_633_472) + 226_492_416
+    found = training_gpu.utilisation(1e5, "base", 2048, spent * 2e5)
+    assert found == {
+        "flops_per_token": spent,
+        "mfu": 0.5,
+        "mfu_attention_halved": round(0.5 * (1 - 113_246_208 / spent), 4),
+    }
+
+
+def test_cards_are_known_by_the_names_of_their_driver():
+    assert training_gpu.machine_of("NVIDIA H200").name == "h200"
+    assert training_gpu.machine_of("NVIDIA H100 80GB HBM3").name == "h100"
+    assert training_gpu.machine_of("NVIDIA A100-SXM4-80GB").name == "a100"
+    for other in ("NVIDIA H100 PCIe", "NVIDIA H200 NVL", "NVIDIA GeForce RTX 4090"):
+        assert training_gpu.machine_of(other) is None
+
+
+def test_losses_too_far_apart_are_not_within():
+    found = training_gpu.agreement([9.0, 8.0], {"fp32": [9.0, 8.001], "bf16": [9.2, 8.0]})
+    assert found["fp32"]["within"]
+    assert not found["bf16"]["within"]
+    assert found["bf16"]["furthest_apart"] == pytest.approx(0.2)
