@@ -36,7 +36,7 @@ from workbench.sequences import Feed, Phase
 RESULT = common.RESULTS / "rate_transfer.json"
 CELLS = common.RESULTS / "rate_transfer_cells.jsonl"
 FIGURE = RESULT.with_suffix(".png")
-WIDTHS = (64, 128, 256)
+WIDTHS, DEEP = (64, 128, 256), 16
 # Few languages and a small vocabulary, so that more than frequencies is learned in a few seconds.
 LANGUAGES = ("eng_Latn", "mlt_Latn", "ell_Grek")
 VOCABULARY = 512
@@ -56,7 +56,6 @@ class Text:
         every = (text for tag in texts for text in texts[tag])
         made = tokenizer.wrap(tokenizer.train(every, VOCABULARY))
         shards = {tag: packing.shard_of(found, made) for tag, found in texts.items() if found}
-        self.tokens = sum(len(shard.tokens) for shard in shards.values())
         self.vocabulary, self.end = len(made), int(made.eos_token_id)
         self._pack: Any = SimpleNamespace(
             shard=lambda tag, split: shards[tag],
@@ -91,13 +90,11 @@ class Series:
 
 OUTPUT = optimizers.POWERS["adamw"]["output"]
 WAYS = {"as the recipe says": None, "transferred": OUTPUT}
-ABLATED = (0.0, 1.0)
-FIELDS = ("optimizer", "width", "layers", "output")
 NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
 
-def train(text: Text, series: Series, rate: float) -> dict[str, Any]:
-    """Return the loss of every step of one training, in nats a token, and their end's mean."""
+def train(text: Text, series: Series, rate: float) -> list[float]:
+    """Return the loss of every step of one training, in nats a token."""
     config = Training(
         steps=STEPS,
         batch=BATCH,
@@ -113,7 +110,7 @@ def train(text: Text, series: Series, rate: float) -> dict[str, Any]:
     with mock.patch.dict(optimizers.POWERS, {"adamw": powers}):
         made = optimizers.of(model, config)
     feed = text.feed()
-    began, losses = time.perf_counter(), []
+    losses = []
     for step in range(STEPS):
         value, nats = objective(torch.from_numpy(feed.batch(step, BATCH).tokens))
         value.backward()
@@ -124,8 +121,7 @@ def train(text: Text, series: Series, rate: float) -> dict[str, Any]:
             optimizer.step()
             optimizer.zero_grad()
         losses.append(float(nats))
-    seconds = round(time.perf_counter() - began, 1)
-    return {"loss": statistics.mean(losses[-LAST:]), "losses": losses, "seconds": seconds}
+    return losses
 
 
 class Cells:
@@ -133,14 +129,14 @@ class Cells:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[tuple[Series, float], dict[str, Any]] = {}
+        self._known: dict[tuple[Series, float], dict[str, float]] = {}
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for row in map(json.loads, lines):
             self._known[Series(**row["series"]), row["rate"]] = row["found"]
         self._text: Text | None = None
 
-    def found(self, series: Series) -> dict[float, dict[str, Any]]:
-        """Return what is known of a series, by rate."""
+    def found(self, series: Series) -> dict[float, dict[str, float]]:
+        """Return loss and seconds of what is known of a series, by rate."""
         return {
             rate: found
             for (one, rate), found in sorted(self._known.items(), key=lambda item: item[0][1])
@@ -164,7 +160,10 @@ class Cells:
         if (series, rate) in self._known:
             return
         self._text = self._text or Text()
-        found = train(self._text, series, rate)
+        began = time.perf_counter()
+        losses = train(self._text, series, rate)
+        seconds = round(time.perf_counter() - began, 1)
+        found = {"loss": statistics.mean(losses[-LAST:]), "seconds": seconds}
         self._known[series, rate] = found
         with self._path.open("a", encoding="utf-8") as out:
             row = {"series": asdict(series), "rate": rate, "found": found}
@@ -185,45 +184,42 @@ def optimum(losses: Mapping[float, float]) -> tuple[float, float]:
     return float(rates[middle] * 2**vertex), float(constant - line**2 / (4 * square))
 
 
-def series_of(widths: tuple[int, ...] = WIDTHS) -> list[Series]:
+def asked() -> list[Series]:
     """Return all series, the ones that tell most first."""
-    asked = [
+    wide = max(WIDTHS)
+    series = [
         Series(optimizer, width, output=output)
-        for optimizer in ("adamw", "muon")
+        for optimizer in NAMES
         for output in WAYS.values()
-        for width in sorted(widths, reverse=True)
+        for width in (optimizers.BASE, wide, *WIDTHS)
     ]
-    # What the tied embedding, which is input and output at once, should have is not settled.
-    asked += [Series("adamw", max(widths), output=power) for power in ABLATED]
-    return asked
+    # A tied embedding is input and output at once: what it should have is seen at the widest.
+    series += [Series(optimizer, wide, output=power) for optimizer in NAMES for power in (0.0, 1.0)]
+    # Rates do not go with the depth: how far the optimum moves with it.
+    series.append(Series("adamw", min(WIDTHS), layers=DEEP))
+    return list(dict.fromkeys(one.known() for one in series))
 
 
-def summary(cells: Cells, asked: list[Series]) -> list[dict[str, Any]]:
-    """Return a row a series: its losses by rate, and where the optimum lies."""
+def summary(cells: Cells) -> list[dict[str, Any]]:
+    """Return a row a series: losses by rate, the optimum, the loss at the base's best rate."""
+    found = {
+        series: {rate: one["loss"] for rate, one in cells.found(series).items()}
+        for series in asked()
+    }
     rows = []
-    for series in asked:
-        found = cells.found(series)
-        losses = {rate: one["loss"] for rate, one in found.items()}
+    for series, losses in found.items():
         rate, loss_ = optimum(losses)
+        from_base, _ = optimum(found[Series(series.optimizer, optimizers.BASE)])
         rows.append(
             {
                 **asdict(series),
                 "best_rate": round(rate, 6),
                 "best_loss": round(loss_, 4),
-                # What it costs to take the base's best rate here instead of this width's own.
-                "loss_at_base_rate": None,
+                "loss_at_rate_of_base": round(between(losses, from_base), 4),
                 "losses": {f"{one:g}": round(value, 4) for one, value in losses.items()},
-                "seconds": round(sum(one["seconds"] for one in found.values()), 1),
+                "seconds": round(sum(one["seconds"] for one in cells.found(series).values()), 1),
             }
         )
-    for row in rows:
-        base = next(
-            one
-            for one in rows
-            if (one["optimizer"], one["width"]) == (row["optimizer"], optimizers.BASE)
-        )
-        losses = {float(rate): value for rate, value in row["losses"].items()}
-        row["loss_at_base_rate"] = round(between(losses, base["best_rate"]), 4)
     return rows
 
 
@@ -243,7 +239,7 @@ def draw(rows: list[dict[str, Any]]) -> Any:
             axes = panels[line][column]
             for number, width in enumerate(WIDTHS):
                 series = Series(optimizer, width, output=output).known()
-                row = next(row for row in rows if Series(**{k: row[k] for k in FIELDS}) == series)
+                row = next(row for row in rows if asdict(series).items() <= row.items())
                 losses = {float(rate): loss_ for rate, loss_ in row["losses"].items()}
                 look = {"color": drawing.PALETTE[number], "marker": drawing.MARKERS[number]}
                 axes.plot(list(losses), list(losses.values()), label=f"width {width}", **look)
@@ -264,40 +260,43 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     return made
 
 
-def report(cells: Cells, asked: list[Series]) -> None:
-    """Write the result and the figure of all that was asked, and print where the optima lie."""
-    rows = summary(cells, asked)
-    unique = list({Series(**{k: row[k] for k in FIELDS}): row for row in rows}.values())
-    setting = {"layers": 4, "vocabulary": VOCABULARY, "batch": BATCH, "sequence": SEQUENCE}
+def report(cells: Cells) -> None:
+    """Write the result of all that was asked."""
+    setting = {"vocabulary": VOCABULARY, "batch": BATCH, "sequence": SEQUENCE, "steps": STEPS}
     common.write_json(
         RESULT,
         {
             "about": "final training loss by learning rate and width, nats a token",
-            "setting": {**setting, "steps": STEPS, "last": LAST, "languages": LANGUAGES},
+            "setting": {**setting, "last": LAST, "languages": LANGUAGES},
             "versions": common.versions(*PACKAGES),
             "hardware": common.hardware(),
             "threads": torch.get_num_threads(),
-            "rows": unique,
+            "rows": summary(cells),
         },
     )
-    draw(unique).savefig(FIGURE, dpi=150, metadata={"Software": None})
-    for row in unique:
+
+
+def summarize() -> None:
+    """Print where the optima lie, and draw the figure of the result."""
+    rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
+    for row in rows:
         print(
-            f"{row['optimizer']:6} width {row['width']:3} output {row['output']}: "
-            f"best rate {row['best_rate']:.4f}, loss {row['best_loss']:.4f}, "
-            f"at the base's rate {row['loss_at_base_rate']:.4f}"
+            f"{row['optimizer']:6} width {row['width']:3} layers {row['layers']:2} "
+            f"output {row['output']!s:4} best rate {row['best_rate']:.4f} "
+            f"loss {row['best_loss']:.4f}, at the base's {row['loss_at_rate_of_base']:.4f}"
         )
+    draw(rows).savefig(FIGURE, dpi=150, metadata={"Software": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draw", action="store_true", help="only show what was measured before")
-    options = parser.parse_args()
-    cells, asked = Cells(CELLS), [series.known() for series in series_of()]
-    for series in asked:
-        if not options.draw:
+    if not parser.parse_args().draw:
+        cells = Cells(CELLS)
+        for series in asked():
             cells.measure(series)
-    report(cells, asked)
+        report(cells)
+    summarize()
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def test_rates_are_tried_until_the_best_has_two_on_either_side(tmp_path, monkeyp
 
     def train(text, series, rate):
         tried.append(rate)
-        return {"loss": abs(np.log2(rate / 0.001)), "losses": [], "seconds": 1.0}
+        return [9.0] + [float(abs(np.log2(rate / 0.001)))] * rate_transfer.LAST
 
     monkeypatch.setattr(rate_transfer, "Text", lambda: None)
     monkeypatch.setattr(rate_transfer, "train", train)
@@ -222,11 +222,11 @@ def test_a_training_of_the_benchmark_learns_and_has_its_own_width(monkeypatch):
     monkeypatch.setattr(rate_transfer, "STEPS", 6)
     text = rate_transfer.Text()
     found = rate_transfer.train(text, rate_transfer.Series("muon", 32, 1, output=0.5), 0.004)
-    assert len(found["losses"]) == 6
-    assert found["losses"][-1] < found["losses"][0]
+    assert len(found) == 6
+    assert found[-1] < found[0]
     before = rate_transfer.train(text, rate_transfer.Series("muon", 32, 1), 0.004)
-    assert before["losses"][0] == found["losses"][0]
-    assert before["losses"][-1] != found["losses"][-1]
+    assert before[0] == found[0]
+    assert before[-1] != found[-1]
     assert "one" not in rate_transfer.family.SIZES
     assert rate_transfer.optimizers.POWERS["adamw"]["output"] == rate_transfer.OUTPUT
 

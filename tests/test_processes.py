@@ -64,7 +64,7 @@ def wait_for_step(name, step, process):
 @pytest.fixture(scope="module")
 def alone(series):
     """A run of one process, to hold the others against."""
-    return commands.run(STARTER, "name=alone", *SHORT, quiet=True)
+    return commands.run(STARTER, "name=one-process", *SHORT, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +76,11 @@ def pair(alone):
 
 
 def test_two_processes_have_the_loss_of_one(alone, pair):
-    assert losses("pair") == pytest.approx(losses("alone"), rel=1e-5)
+    assert losses("pair") == pytest.approx(losses("one-process"), rel=1e-5)
     assert pair.record["happened"]["tokens"] == alone.record["happened"]["tokens"]
     assert pair.record["happened"]["processes"] == 2
     assert runs.verify(pair) == []
-    for name, tensor in weights("alone").items():
+    for name, tensor in weights("one-process").items():
         assert torch.allclose(weights("pair")[name], tensor, atol=1e-4), name
     both = pair.metrics()[-1]["bits_per_byte"], alone.metrics()[-1]["bits_per_byte"]
     assert both[0] == pytest.approx(both[1], rel=1e-4)

@@ -92,20 +92,20 @@ def monitors(series):
 
 
 def test_the_monitor_starts_stops_and_resumes_a_training(monitors):
-    watching = monitors("recipes/pretrain/starter.yaml", "name=watched", "train.steps=60")
+    watching = monitors("recipes/pretrain/starter.yaml", "name=watched-panel", "train.steps=60")
     assert "not begun" in watching.head.value
     assert (watching.start.description, watching.stop.disabled) == ("Start", True)
     watching.start.click()
-    wait(lambda: len(runs.Run(runs.root() / "pretrain/watched").metrics()) > 3)
+    wait(lambda: len(runs.Run(runs.root() / "pretrain/watched-panel").metrics()) > 3)
     wait(lambda: not watching.stop.disabled)
     watching.stop.click()
     wait(lambda: watching._process.poll() is not None)
     assert watching._process.returncode == 143
-    run = runs.find("pretrain/watched")
+    run = runs.find("pretrain/watched-panel")
     assert run.record["happened"]["status"] == "stopped"
     wait(lambda: not watching.start.disabled)
     assert watching.start.description == "Resume"
-    assert "workbench resume pretrain/watched" in watching.status.value
+    assert "workbench resume pretrain/watched-panel" in watching.status.value
     stopped_at = run.metrics()[-1]["step"]
     watching.start.click()
     wait(lambda: run.finished)

@@ -94,7 +94,7 @@ def transferred(optimizer: str, role: str, width: int) -> float:
 
     A tied matrix is embedding and output at once and would need 0 and 1; it takes the power between
     them, which is also what large vocabularies ask for (arXiv 2506.15025). Depth changes nothing
-    here: the rates of deeper models have not been measured.
+    here: the best rate of sixteen layers was that of four (``benchmarks/rate_transfer.py``).
 
     Args:
         optimizer: ``adamw`` or ``muon``, which moves the parameter.
