@@ -106,8 +106,9 @@ def test_when_one_of_two_is_killed_both_end_and_the_run_goes_on_to_the_same_bits
 
 
 def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
-    """Muon, attention within documents and recomputing ride along; they change nothing either."""
-    more = ("train.optimizer=muon", "train.attention=document")
+    """Muon, documents for themselves, averages and recomputing ride along and change nothing."""
+    more = ("train.optimizer=muon", "train.attention=document", "train.average=0.9")
+    more = (*more, "train.validate_every=3")
     commands.run(STARTER, "name=whole", *SHORT, *more, quiet=True)
     words = ("name=shards", *SHORT, *more, "train.recompute=true")
     process = launch(2, "run", STARTER, *words, **SHARDS)

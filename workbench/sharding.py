@@ -15,7 +15,12 @@ from typing import Any
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 from safetensors import safe_open
-from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+)
 from torch.distributed.tensor import DTensor
 
 from workbench import processes
@@ -86,6 +91,13 @@ def no_traffic(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_requires_gradient_sync(True)
+
+
+def let_go(model: torch.nn.Module) -> None:
+    """Have a model in shards forget what it gathered, because its weights were put in by hand."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def own_rows(tensor: torch.Tensor) -> torch.Tensor:

@@ -300,8 +300,13 @@ class _Loop:
 
         Where weights are averaged it is the average that is measured, because it will be kept.
         """
-        with contextlib.nullcontext() if self.average is None else self.average.applied():
+        if self.average is None:
             return self._bits_per_byte()
+        with self.average.applied():
+            sharding.let_go(self.model)
+            measured = self._bits_per_byte()
+        sharding.let_go(self.model)
+        return measured
 
     def _bits_per_byte(self) -> dict[str, float]:
         result = {}
