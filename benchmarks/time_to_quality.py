@@ -423,12 +423,12 @@ def figure(result: Mapping[str, Any]) -> Any:
     panels[0].set_ylabel("validation bits per byte, mean over languages")
     panels[0].annotate(
         "where Trainer ends",
-        (0.02, end),
+        (0.34, end),
         xycoords=panels[0].get_yaxis_transform(),
         fontsize=8,
         ha="left",
         va="top",
-        xytext=(0, -3),
+        xytext=(0, -4),
         textcoords="offset points",
     )
     panels[0].legend(frameon=False, fontsize=9)
