@@ -130,6 +130,14 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
     assert max((whole[name] - shards[name]).abs().max() for name in whole) < 3e-3
 
 
+def test_shards_compute_in_bf16_as_one_process_does(series):
+    words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3")
+    commands.run(STARTER, "name=whole-bf16", *words, quiet=True)
+    finish(launch(2, "run", STARTER, "name=shards-bf16", *words, **SHARDS))
+    assert losses("shards-bf16") == pytest.approx(losses("whole-bf16"), rel=1e-3)
+    assert {weight.dtype for weight in weights("shards-bf16").values()} == {torch.float32}
+
+
 def test_mistakes_are_told_once_and_end_all(series):
     process = launch(2, "run", "recipes/inspect/starter.yaml", "name=many")
     _, told = process.communicate(timeout=120)

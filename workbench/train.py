@@ -256,7 +256,9 @@ class _Loop:
             )
             last = number == len(batches) - 1
             with contextlib.nullcontext() if last else self._no_traffic():
-                objective, nats = self.model(tokens, targets)
+                # A prepared model computes in the run's precision by itself, one in shards does not.
+                with self.accelerator.autocast():
+                    objective, nats = self.model(tokens, targets)
                 self.accelerator.backward(objective * weight)
             total[:2] += torch.stack((nats, objective.detach())) * weight
         norm = torch.nn.utils.clip_grad_norm_(
