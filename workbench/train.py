@@ -256,7 +256,7 @@ class _Loop:
             )
             last = number == len(batches) - 1
             with contextlib.nullcontext() if last else self._no_traffic():
-                # A prepared model computes in the run's precision by itself, one in shards does not.
+                # A prepared model computes in the run's precision by itself, not one in shards.
                 with self.accelerator.autocast():
                     objective, nats = self.model(tokens, targets)
                 self.accelerator.backward(objective * weight)
