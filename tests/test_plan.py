@@ -132,6 +132,8 @@ def test_a_recipe_is_planned_as_it_would_run(series):
     made = plan.make(STARTER, overrides=("train.accumulation=3", "train.batch=10"), gpus=5)
     assert made.tokens == 600 * 10 * 3 * 256
     assert made.batch == 2
+    again = plan.make(STARTER, overrides=("train.recompute=true",))
+    assert again.memory() == plan.make(STARTER).memory(checkpointing=True)
     with pytest.raises(UserError, match="train.batch 4 and train.accumulation 1 cannot be dealt"):
         plan.make(STARTER, gpus=3)
     assert made.size == "nano"

@@ -313,6 +313,8 @@ def of_recipe(
     train = wanted.train
     sequence = assumed.sequence or train.sequence
     batch = assumed.batch or train.share_of_step(gpus)[1]
+    if train.recompute:
+        assumed = dataclasses.replace(assumed, checkpointing=True)
     made = Plan(
         name=f"{wanted.kind}/{wanted.name}",
         size=wanted.model,
