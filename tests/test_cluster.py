@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 from accelerate.commands.launch import launch_command_parser
 from conftest import PROJECT
 
@@ -16,6 +17,7 @@ from workbench.errors import UserError
 FILES = sorted((PROJECT / "recipes/cluster").glob("*.yaml"))
 NAMES = [path.stem for path in FILES]
 STARTER = "recipes/pretrain/starter.yaml"
+
 
 # Stand-ins for Slurm and Accelerate. srun runs its command as the second of two nodes; scancel
 # signals what srun runs; the training writes its words down and waits to be stopped.
@@ -31,10 +33,21 @@ FAKES = {
 }
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A project whose starter recipe has steps wide enough for every cluster."""
+    home = tmp_path_factory.mktemp("wide")
+    shutil.copytree(PROJECT / "recipes", home / "recipes")
+    content = yaml.safe_load((home / STARTER).read_text(encoding="utf-8"))
+    content["train"]["batch"] = 256
+    (home / STARTER).write_text(yaml.safe_dump(content), encoding="utf-8")
+    return home
+
+
 @pytest.fixture(autouse=True)
-def at_home(monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HOME", str(PROJECT))
-    monkeypatch.chdir(PROJECT)
+def at_home(monkeypatch, wide):
+    monkeypatch.setenv("WORKBENCH_HOME", str(wide))
+    monkeypatch.chdir(wide)
 
 
 def plain(**settings):
@@ -144,11 +157,11 @@ def test_the_wrapped_layer_is_that_of_our_models():
     assert f"--fsdp_transformer_layer_cls_to_wrap {layer}" in cluster.script(plain(), STARTER)
 
 
-def test_hostile_names_and_values_arrive_as_they_are(tmp_path):
+def test_hostile_names_and_values_arrive_as_they_are(wide, tmp_path):
     folder = tmp_path / "a b'c $(touch hacked) `touch hacked`; touch hacked"
     folder.mkdir()
     recipe = folder / 'mt"&\\.yaml'
-    shutil.copy(PROJECT / STARTER, recipe)
+    shutil.copy(wide / STARTER, recipe)
     why = "why='\"$(touch hacked)`touch hacked`\n#SBATCH --account=other; \\ à"
     value = "$(touch hacked)'; touch hacked; echo '"
     wrap = ["env", "A=it's $(touch hacked)"]
@@ -249,3 +262,8 @@ def test_dry_run_prints_the_script_alone(capsys):
     said = capsys.readouterr()
     assert said.out == commands.job(STARTER, cluster="lumi")
     assert said.out.startswith("#!/bin/bash\n#SBATCH ")
+
+
+def test_a_job_whose_steps_cannot_be_dealt_out_is_refused():
+    with pytest.raises(UserError, match="the 6 sequences of a step cannot be dealt out evenly to"):
+        commands.job(STARTER, "train.batch=6", cluster="lumi")

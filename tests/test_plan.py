@@ -131,10 +131,12 @@ def test_what_does_not_fit_is_told():
 def test_a_recipe_is_planned_as_it_would_run(series):
     made = plan.make(STARTER, overrides=("train.accumulation=3", "train.batch=10"), gpus=5)
     assert made.tokens == 600 * 10 * 3 * 256
-    assert made.batch == 2
+    assert made.batch == 6
     again = plan.make(STARTER, overrides=("train.recompute=true",))
     assert again.memory() == plan.make(STARTER).memory(checkpointing=True)
-    with pytest.raises(UserError, match="train.batch 4 and train.accumulation 1 cannot be dealt"):
+    with pytest.raises(
+        UserError, match="the 4 sequences of a step cannot be dealt out evenly to 3"
+    ):
         plan.make(STARTER, gpus=3)
     assert made.size == "nano"
     # The tokenizer's run is finished here, and knows better than its recipe.

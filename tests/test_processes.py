@@ -146,13 +146,13 @@ def test_mistakes_are_told_once_and_end_all(series):
     assert "UserError" not in told
     process = launch(2, "run", STARTER, "name=odd", "train.batch=3")
     _, told = process.communicate(timeout=120)
-    assert told.count("train.batch 3 and train.accumulation 1 cannot be dealt out evenly") == 1
+    assert told.count("the 3 sequences of a step cannot be dealt out evenly to 2") == 1
     assert not (runs.root() / "pretrain" / "odd").exists()
 
 
 @pytest.mark.parametrize(
     ("batch", "accumulation", "number", "share"),
-    [(4, 1, 1, (1, 4)), (4, 6, 2, (3, 4)), (4, 1, 2, (1, 2)), (8, 3, 4, (3, 2))],
+    [(4, 1, 1, (1, 4)), (4, 6, 2, (3, 4)), (4, 1, 2, (1, 2)), (8, 3, 4, (1, 6)), (4, 5, 2, (5, 2))],
 )
 def test_a_step_is_dealt_out_evenly(batch, accumulation, number, share):
     config = Training(batch=batch, accumulation=accumulation)

@@ -152,7 +152,8 @@ def script(cluster: Cluster, recipe_file: str | Path, overrides: Sequence[str] =
         overrides: settings of the recipe, which every session of the run repeats.
 
     Raises:
-        UserError: the recipe is not right, or not one that trains.
+        UserError: the recipe is not right, not one that trains, or its steps cannot be dealt out
+            evenly to all GPUs.
     """
     wanted = recipe.load(recipe_file, overrides)
     if not isinstance(wanted, (recipe.PretrainRecipe, recipe.AdaptRecipe)):
@@ -160,6 +161,7 @@ def script(cluster: Cluster, recipe_file: str | Path, overrides: Sequence[str] =
             f"{recipe_file} is of kind {wanted.kind!r}; a cluster is for what trains: "
             "'pretrain' or 'adapt'"
         )
+    wanted.train.share_of_step(cluster.nodes * cluster.gpus_per_node)
     gpus = str(cluster.gpus_per_node)
     directives = {
         "job-name": f"{wanted.kind}-{wanted.name}",

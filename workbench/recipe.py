@@ -329,19 +329,21 @@ class Training:
     def share_of_step(self, processes: int) -> tuple[int, int]:
         """Return what one of several processes does of a step: batches, and sequences of each.
 
-        Whole batches are dealt out where they come out even, else the sequences of each batch.
+        All have as many sequences, in as few batches as ``batch`` allows.
 
         Raises:
-            UserError: neither comes out even.
+            UserError: a step's sequences do not come out even.
         """
-        if self.accumulation % processes == 0:
-            return self.accumulation // processes, self.batch
-        if self.batch % processes == 0:
-            return self.accumulation, self.batch // processes
-        raise UserError(
-            f"train.batch {self.batch} and train.accumulation {self.accumulation} cannot be dealt "
-            f"out evenly to {processes} processes; make one of them a multiple of {processes}"
-        )
+        own, left = divmod(self.batch * self.accumulation, processes)
+        if left or not own:
+            raise UserError(
+                f"the {self.batch * self.accumulation} sequences of a step cannot be dealt out "
+                f"evenly to {processes} processes; make train.batch x train.accumulation a "
+                f"multiple of {processes}"
+            )
+        fewest = -(-own // self.batch)
+        parts = next(parts for parts in range(fewest, own + 1) if own % parts == 0)
+        return parts, own // parts
 
 
 @dataclass(frozen=True)
