@@ -92,6 +92,15 @@ def test_of_several_loops_the_last_one_is_told_and_all_count(run):
     assert now.share == 0.375
 
 
+def test_of_a_ladder_the_rung_that_trains_is_told_with_its_own_steps(run):
+    run.metric(**row(4, steps=4, label="pico", bits_per_byte={"mlt_Latn": 2.5}))
+    run.metric(**row(1, steps=8, label="nano"))
+    now = monitor.Watch(run.path).look()
+    assert (now.label, now.step, now.steps, now.bits) == ("nano", 1, 8, {})
+    run.metric(**row(8, steps=8, label="nano", bits_per_byte={"mlt_Latn": 2.25}))
+    assert monitor.Watch(run.path).look().bits == {"mlt_Latn": [(8, 2.25)]}
+
+
 def test_the_screen_of_a_training(run):
     run.metric(**row(1, 8.0, bits_per_byte={"mlt_Latn": 3.0, "ell_Grek": 2.0}))
     run.metric(**row(5, 4.0, bits_per_byte={"mlt_Latn": 2.0, "ell_Grek": 1.5}))

@@ -136,17 +136,16 @@ class Watch:
     def _take(self, row: dict[str, Any]) -> None:
         if row.get("label") != self._last.get("label"):
             self._loss = []
+            # Every rung of a ladder measures all languages, each adapter one of them.
+            if _place(row.get("label", "")) == (1, 1):
+                self._bits = {}
         self._last = row
         if row.get("loss") is None:
             self._skipped += 1
         else:
             self._loss.append((row["step"], row["loss"]))
         for tag, value in row.get("bits_per_byte", {}).items():
-            points = self._bits.setdefault(tag, [])
-            # The next rung of a ladder measures the same languages from its beginning.
-            if points and points[-1][0] >= row["step"]:
-                points.clear()
-            points.append((row["step"], value))
+            self._bits.setdefault(tag, []).append((row["step"], value))
 
 
 def screen(now: Now) -> list[str]:
