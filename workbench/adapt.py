@@ -40,7 +40,7 @@ def make(run: runs.Run, recipe: AdaptRecipe) -> None:
     pack = packing.pack(run, recipe.data, text_tokenizer)
     if not pack.tags:
         raise UserError(f"{run.reference}: no language has training text")
-    chosen = processes.from_first(lambda: pace.settle(run, base, recipe.train))
+    chosen = pace.settle(run, base, recipe.train)
     rows = []
     for number, tag in enumerate(pack.tags, start=1):
         done = run.path / ADAPTERS / tag / DONE
@@ -112,17 +112,13 @@ def _one(
         "validation_bits_per_byte_after": after,
     }
 
-    def write() -> None:
-        with runs.told_when_full(run.path):
-            temporary = run.path / f".{tag}"
-            shutil.rmtree(temporary, ignore_errors=True)
-            checkpoint.write_model(adapted, temporary)
-            runs.write_json(temporary / DONE, facts)
-            (run.path / ADAPTERS).mkdir(exist_ok=True)
-            temporary.rename(run.path / ADAPTERS / tag)
+    checkpoint.publish(
+        adapted,
+        run.path / ADAPTERS / tag,
+        lambda made: runs.write_json(made / DONE, facts),
+    )
+    if processes.is_first():
         shutil.rmtree(work, ignore_errors=True)
-
-    processes.from_first(write)
     plain: PreTrainedModel = adapted.unload()
     plain.requires_grad_(True)
     return plain

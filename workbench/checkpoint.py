@@ -10,7 +10,7 @@ import base64
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,7 @@ def save(
         return os.getpid()
 
     temporary = folder / f".{final.name}.{processes.from_first(clear)}"
-    tensors = {
-        name: sharding.own_rows(value).detach().cpu().contiguous()
-        for name, value in _tensors(optimizers, average).items()
-    }
-    weights = whole_weights(model)
+    weights = _whole_weights(model)
     states = processes.gathered(_random_state())
 
     def write_own_part() -> None:
@@ -67,6 +63,10 @@ def save(
                 write_model(model, temporary, weights)
                 runs.write_json(temporary / STATE, {"step": step, "random": states, **state})
             if processes.is_first() or weights is not None:
+                tensors = {
+                    name: sharding.own_rows(value).detach().cpu().contiguous()
+                    for name, value in _tensors(optimizers, average).items()
+                }
                 save_file(tensors, temporary / _tensors_file(weights is not None))
 
     def make_whole() -> None:
@@ -90,33 +90,28 @@ def save(
     return final
 
 
-def whole_weights(model: Any) -> dict[str, Any] | None:
-    """Return what :func:`write_model` must be given of a model in shards; every process must ask.
+def publish(model: Any, folder: Path, beside: Callable[[Path], Any]) -> None:
+    """Write a trained model and what stands ``beside`` it to ``folder``, in one piece.
 
-    Returns:
-        All weights on the CPU, in other processes than the first none; ``None`` of a model that is
-        whole anyway.
-    """
-    if not sharding.is_sharded(model):
-        return None
-    weights = sharding.whole_weights(model)
-    return {name: value for name, value in weights.items() if name not in _tied(model)}
-
-
-def write_model(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
-    """Write a model, or the adapter around one, as the plain folder that its library reads.
-
-    An adapter is told not to look whether its base's vocabulary has grown: PEFT would ask a hub.
+    Every process calls this; the first one writes.
 
     Args:
-        model: from :mod:`workbench.model`.
-        folder: to write to.
-        weights: of a model in shards, all of them; otherwise the model's own are written.
+        model: from :mod:`workbench.model`, or an adapter around one.
+        folder: takes the place of an earlier one.
+        beside: writes the rest into the folder that it is given.
     """
-    kind: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
-    if weights is not None:
-        kind["state_dict"] = weights
-    model.save_pretrained(folder, **kind)
+    weights = _whole_weights(model)
+
+    def write() -> None:
+        with runs.told_when_full(folder):
+            temporary = folder.with_name(f".{folder.name}")
+            shutil.rmtree(temporary, ignore_errors=True)
+            write_model(model, temporary, weights)
+            beside(temporary)
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+
+    processes.from_first(write)
 
 
 def latest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -187,6 +182,35 @@ def _damage(checkpoint: Path) -> str | None:
         if name.endswith(LOADED) and not Path(name).name.startswith("."):
             return f"{name} is not in {runs.MANIFEST}"
     return None
+
+
+def _whole_weights(model: Any) -> dict[str, Any] | None:
+    """Return what :func:`write_model` must be given of a model in shards; every process must ask.
+
+    Returns:
+        All weights on the CPU, in other processes than the first none; ``None`` of a model that is
+        whole anyway.
+    """
+    if not sharding.is_sharded(model):
+        return None
+    weights = sharding.whole_weights(model)
+    return {name: value for name, value in weights.items() if name not in _tied(model)}
+
+
+def write_model(model: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
+    """Write a model, or the adapter around one, as the plain folder that its library reads.
+
+    An adapter is told not to look whether its base's vocabulary has grown: PEFT would ask a hub.
+
+    Args:
+        model: from :mod:`workbench.model`.
+        folder: to write to.
+        weights: of a model in shards, all of them; otherwise the model's own are written.
+    """
+    kind: dict[str, Any] = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    if weights is not None:
+        kind["state_dict"] = weights
+    model.save_pretrained(folder, **kind)
 
 
 def _load_weights(checkpoint: Path, model: Any) -> None:

@@ -35,7 +35,6 @@ def climb(
     recipe: PretrainRecipe,
     text: Phase,
     tokenizer: PreTrainedTokenizerFast,
-    checkpoints: Path,
 ) -> None:
     """Train and measure the rungs, and write down what they say of the model to be trained.
 
@@ -47,7 +46,6 @@ def climb(
         recipe: has rungs.
         text: what the model reads: the shards, and each language's share, alike for all sizes.
         tokenizer: saved with each rung.
-        checkpoints: where the model's own will be.
 
     Raises:
         UserError: there is no validation text to measure on.
@@ -60,13 +58,12 @@ def climb(
     done: Rows = []
     for size in recipe.ladder.rungs:
         if not (run.path / RUNGS / size / DONE).exists():
-            _rung(run, recipe, text, tokenizer, size, done)
+            _rung(run, recipe, text, tokenizer, size)
         if processes.is_first():
             shutil.rmtree(run.path / WORK, ignore_errors=True)
         done.append(_read(run, size))
     if "predicted" not in run.record["happened"]:
         _predict(run, recipe, text, done)
-    processes.from_first(lambda: _forget_unsaved(run, checkpoints, done))
 
 
 def compare(
@@ -84,10 +81,7 @@ def compare(
     every = [*rungs, _measure(run, recipe, text, model, outcome, recipe.model)]
     documents = _documents(every)
     resamples = recipe.ladder.resamples
-    about = [
-        {key: value for key, value in one.items() if key not in ("measured", "metrics_size")}
-        for one in every
-    ]
+    about = [{key: value for key, value in one.items() if key != "measured"} for one in every]
     run.result("rungs", scaling.points(about, documents, resamples))
     compute = [one["flops"] for one in rungs]
     predicted = run.record["happened"]["predicted"]["laws"]
@@ -118,31 +112,21 @@ def _rung(
     text: Phase,
     tokenizer: PreTrainedTokenizerFast,
     size: str,
-    done: Rows,
 ) -> None:
-    """Train the rung after ``done`` as the model will be, measure it, and save it in one piece."""
+    """Train a rung as the model will be, measure it, and save it in one piece."""
     config = recipe.training_of(size, len(tokenizer))
     end = text.pack.facts["end_token"]
     model = models.build(size, len(tokenizer), config.sequence, end, config.seed)
-    chosen = processes.from_first(lambda: pace.settle(run, model, config, size))
-    work = run.path / WORK / size
-    processes.from_first(lambda: _forget_unsaved(run, work, done))
+    chosen = pace.settle(run, model, config, size)
     phases = [Phase(text.pack, text.shares, config.steps)]
-    outcome = train.train(run, model, phases, config, work, chosen, size)
+    outcome = train.train(run, model, phases, config, run.path / WORK / size, chosen, size)
     facts = _measure(run, recipe, text, model, outcome, size)
-    weights = checkpoint.whole_weights(model)
 
-    def write() -> None:
-        with runs.told_when_full(run.path):
-            temporary = run.path / f".{size}"
-            shutil.rmtree(temporary, ignore_errors=True)
-            checkpoint.write_model(model, temporary, weights)
-            tokenizer.save_pretrained(temporary)
-            runs.write_json(temporary / DONE, facts)
-            (run.path / RUNGS).mkdir(exist_ok=True)
-            temporary.rename(run.path / RUNGS / size)
+    def beside(made: Path) -> None:
+        tokenizer.save_pretrained(made)
+        runs.write_json(made / DONE, facts)
 
-    processes.from_first(write)
+    checkpoint.publish(model, run.path / RUNGS / size, beside)
 
 
 def _predict(run: runs.Run, recipe: PretrainRecipe, text: Phase, done: Rows) -> None:
@@ -206,7 +190,6 @@ def _measure(
         "seconds": outcome.tokens / last["tokens_per_second"],
         "precision": outcome.precision,
         "measured": measured,
-        "metrics_size": run.metrics_size(),
     }
 
 
@@ -229,10 +212,3 @@ def _documents(sizes: Rows) -> dict[str, scaling.Documents]:
 def _read(run: runs.Run, size: str) -> dict[str, Any]:
     facts: dict[str, Any] = runs.read_json(run.path / RUNGS / size / DONE)
     return facts
-
-
-def _forget_unsaved(run: runs.Run, checkpoints: Path, done: Rows) -> None:
-    """Take back the metrics of a loop that was killed before its first checkpoint."""
-    found, _ = checkpoint.latest(checkpoints)
-    if found is None:
-        run.rewind_metrics(done[-1]["metrics_size"] if done else 0)

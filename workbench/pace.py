@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from workbench import processes
 from workbench import run as runs
 from workbench.loss import NextToken, blocks
 from workbench.recipe import Training
@@ -46,7 +47,7 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = 
     The record gets ``precision`` and ``precision_seconds``, ``compiled`` with ``compile_why`` and
     ``compile_seconds``, and ``threads``, on whose number the order of sums depends. A compiled run
     that goes on where there is no compiler any more is told and recorded as ``compile_lost``: it
-    goes on, but not bit for bit.
+    goes on, but not bit for bit. Of several processes the first chooses for all.
 
     Args:
         run: holds the record.
@@ -55,6 +56,10 @@ def settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str = 
         part: which of a run's loops, where they differ in size; such a pace stands in the record
             under ``paces``, by this name.
     """
+    return processes.from_first(lambda: _settle(run, model, config, part))
+
+
+def _settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str) -> Pace:
     happened = run.record["happened"]
     known = happened.get("paces", {}).get(part, {}) if part else happened
     if "compiled" in known:

@@ -1,10 +1,8 @@
 """Pretraining: from packed text to a plain ``transformers`` folder, by way of a ladder or not."""
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
@@ -40,9 +38,8 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     pack = packs[0]
     processes.from_first(lambda: _gate(run, recipe, packs, text_tokenizer))
     phases = _phases(run, recipe, packs)
-    checkpoints = run.path / CHECKPOINTS
     if recipe.ladder.rungs:
-        ladder.climb(run, recipe, phases[0], text_tokenizer, checkpoints)
+        ladder.climb(run, recipe, phases[0], text_tokenizer)
     model = models.build(
         recipe.model,
         len(text_tokenizer),
@@ -50,16 +47,15 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
         pack.facts["end_token"],
         recipe.train.seed,
     )
-    chosen = processes.from_first(lambda: pace.settle(run, model, recipe.train))
+    chosen = pace.settle(run, model, recipe.train)
     run.happened(
         processes=processes.count(),
         parameters=models.parameters(model),
         flops_per_token=models.flops_per_token(model, recipe.train.sequence),
     )
     label = recipe.model if recipe.ladder.rungs else ""
-    outcome = train.train(run, model, phases, recipe.train, checkpoints, chosen, label)
-    weights = checkpoint.whole_weights(model)
-    processes.from_first(lambda: _write(run, model, text_tokenizer, weights))
+    outcome = train.train(run, model, phases, recipe.train, run.path / CHECKPOINTS, chosen, label)
+    checkpoint.publish(model, run.path / "model", text_tokenizer.save_pretrained)
     run.result(
         "languages",
         [
@@ -77,19 +73,6 @@ def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     if recipe.ladder.rungs:
         ladder.compare(run, recipe, phases[0], model, outcome)
     run.happened(**asdict(outcome))
-
-
-def _write(
-    run: runs.Run, model: Any, text_tokenizer: PreTrainedTokenizerFast, weights: Any
-) -> None:
-    """Write the trained model and its tokenizer beside each other, in one piece."""
-    with runs.told_when_full(run.path):
-        temporary = run.path / ".model"
-        shutil.rmtree(temporary, ignore_errors=True)
-        checkpoint.write_model(model, temporary, weights)
-        text_tokenizer.save_pretrained(temporary)
-        shutil.rmtree(run.path / "model", ignore_errors=True)
-        temporary.rename(run.path / "model")
 
 
 def _tags(packs: Sequence[packing.Pack]) -> list[str]:

@@ -92,17 +92,6 @@ def from_first(action: Callable[[], T]) -> T:
     raise _fault(kind, value)
 
 
-def first_then_all(action: Callable[[], T]) -> T:
-    """Do ``action`` in the first process, and once it is done in the others: it finds it done.
-
-    Raises:
-        Exception: as :func:`from_first`.
-    """
-    done: list[T] = []
-    from_first(lambda: done.append(action()))
-    return done[0] if done else action()
-
-
 def agree(action: Callable[[], None]) -> None:
     """Do ``action`` in every process, and go on only if it went well in all.
 
