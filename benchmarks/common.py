@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from workbench.errors import UserError
 
 PROJECT = Path(__file__).parent.parent
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -134,6 +137,35 @@ def _high_water(pid: int) -> int:
         return 0
     marks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
     return int(marks[0]) * 1024 if marks else 0
+
+
+def run_job(module: str, work: Path, content: Mapping[str, Any]) -> tuple[dict[str, Any], Child]:
+    """Have ``benchmarks.<module> --child`` carry a job out in a process of its own.
+
+    Args:
+        module: whose ``main`` takes ``--child WORK JOB FOUND``.
+        work: folder of the job and of what was found.
+        content: the job, as plain values.
+
+    Returns:
+        What the process wrote to FOUND, and how it went.
+    """
+    job, found = work / "job.json", work / "found.json"
+    write_json(job, content)
+    words = (f"benchmarks.{module}", "--child", *map(str, (work, job, found)))
+    done = run_child((sys.executable, "-m", *words))
+    row: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+    return row, done
+
+
+def exit_status(module: str, measure: Callable[[], None]) -> int:
+    """Measure; return 0, or 2 after a user's mistake, which is told in one line."""
+    try:
+        measure()
+    except UserError as mistake:
+        print(f"benchmarks.{module}: {mistake}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def merge(

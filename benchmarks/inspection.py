@@ -340,12 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"a part of the benchmark needs --out; {RESULT.name} is for the whole")
     if "work" in options.parts and not options.peer_python:
         parser.error(f"--peer-python is missing; {MAKE_PEER}")
-    try:
-        measure(options)
-    except UserError as mistake:
-        print(f"benchmarks.inspection: {mistake}", file=sys.stderr)
-        return 2
-    return 0
+    return common.exit_status("inspection", lambda: measure(options))
 
 
 def measure(options: argparse.Namespace) -> None:

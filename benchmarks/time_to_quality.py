@@ -23,7 +23,6 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -243,15 +242,12 @@ class Bench:
         name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         kept = self.work / f"{name}.json"
         if not kept.exists():
-            spec, report = self.work / "job.json", self.work / "found.json"
-            common.write_json(spec, content)
-            module = ("-m", "benchmarks.time_to_quality", "--child")
-            done = common.run_child((sys.executable, *module, *map(str, (self.work, spec, report))))
+            found, done = common.run_job("time_to_quality", self.work, content)
             row = {"by": by, "seed": seed, "steps": steps, "settings": dict(settings)}
-            row |= json.loads(report.read_text(encoding="utf-8"))
-            row |= {"peak_bytes": done.own_bytes, "load": done.load}
-            common.write_json(report, row)
-            report.replace(kept)
+            row |= {**found, "peak_bytes": done.own_bytes, "load": done.load}
+            whole = kept.with_suffix(".part")
+            common.write_json(whole, row)
+            whole.replace(kept)
             print(_line(row), flush=True)
         row = json.loads(kept.read_text(encoding="utf-8"))
         self.loads += row["load"]
@@ -460,12 +456,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.smoke and options.out == RESULT:
         parser.error(f"--smoke needs --out; {RESULT.name} is for the whole")
-    try:
-        measure(options)
-    except UserError as mistake:
-        print(f"benchmarks.time_to_quality: {mistake}", file=sys.stderr)
-        return 2
-    return 0
+    return common.exit_status("time_to_quality", lambda: measure(options))
 
 
 if __name__ == "__main__":

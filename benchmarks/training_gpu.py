@@ -20,7 +20,6 @@ GPU in bf16, from the same weights: the losses are held against each other. With
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -63,7 +62,7 @@ class Job:
     """Read the starter corpus rather than random tokens."""
 
 
-def child(spec: Path, report: Path, work: Path) -> None:
+def child(work: Path, spec: Path, report: Path) -> None:
     """Carry out the job that ``spec`` tells, and write what was found to ``report``."""
     job = Job(**json.loads(spec.read_text(encoding="utf-8")))
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -144,11 +143,7 @@ class Bench:
         """Return what one training found; ``NO_ROOM`` alone if its memory was too small."""
         words = {"cuda": self.cuda, "compiled": self.compiled, "steps": self.steps} | more
         job = Job(by, size, sequence, batch, **words)
-        spec, report = self.work / "job.json", self.work / "found.json"
-        common.write_json(spec, asdict(job))
-        module = ("-m", "benchmarks.training_gpu", "--child")
-        done = common.run_child((sys.executable, *module, *map(str, (spec, report, self.work))))
-        row: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        row, done = common.run_job("training_gpu", self.work, asdict(job))
         speed = row.get("tokens_per_second")
         told = NO_ROOM if speed is None else f"{speed:,} tokens/s"
         print(f"{by}, {size}, {sequence} x {batch}: {told}", flush=True)
@@ -295,12 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.smoke and options.out == RESULT:
         parser.error(f"--smoke needs --out; {RESULT.name} is for a GPU")
-    try:
-        measure(options)
-    except UserError as mistake:
-        print(f"benchmarks.training_gpu: {mistake}", file=sys.stderr)
-        return 2
-    return 0
+    return common.exit_status("training_gpu", lambda: measure(options))
 
 
 if __name__ == "__main__":

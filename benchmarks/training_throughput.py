@@ -23,11 +23,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import common
+from benchmarks import common, timed
+from benchmarks.timed import UNTIMED
 
 RESULT = Path(__file__).parent / "results" / "training_throughput.json"
 BATCH, SEQUENCE, VOCABULARY = 8, 256, 16384
-UNTIMED = 4
 CONTENDERS = (
     "ours",
     "ours, never compiled",
@@ -47,49 +47,20 @@ def model():
 
 def ours(name, steps):
     """The loop as a recipe runs it: metrics and data included, one validation at the end."""
-    import numpy as np
-
-    from workbench import pace, packing, recipe, train
-    from workbench import run as runs
-    from workbench.sequences import Phase
-
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["WORKBENCH_HOME"] = home
-        folder = Path(home) / "pack"
-        folder.mkdir()
-        tokens = np.random.default_rng(1).integers(1, VOCABULARY, 300_000).astype(np.uint16)
-        tokens.tofile(folder / "eng_Latn.train.tokens")
-        np.array([300_000]).tofile(folder / "eng_Latn.train.ends")
-        np.array([300_000]).tofile(folder / "eng_Latn.train.sizes")
-        counts = {"eng_Latn": {"train": 300_000, "validation": 0}}
-        facts = {"dtype": "uint16", "end_token": 0, "tokens": counts, "bytes": counts}
-        (folder / "facts.json").write_text(json.dumps(facts))
-        run = runs.Run.begin(recipe.parse("kind: inspect\nname: bench\nwhy: to time a loop\n"))
-        config = recipe.Training(
-            steps=UNTIMED + steps,
-            batch=BATCH,
-            sequence=SEQUENCE,
-            validate_every=10**6,
-            checkpoint_every=10**6,
-            optimizer="muon" if "Muon" in name else "adamw",
-            compile="never" if "never" in name else "always",
-        )
-        trained = model()
-        chosen = pace.settle(run, trained, config)
-        ends = []
-        real = runs.Run.metric
-
-        def metric(self, **row):
-            real(self, **row)
-            ends.append(time.perf_counter())
-
-        runs.Run.metric = metric
-        pack = packing.Pack(folder)
-        # The last step is followed by a checkpoint, which is no part of a step.
-        phases = [Phase(pack, {"eng_Latn": 1.0}, config.steps)]
-        train.train(run, trained, phases, config, Path(home) / "saved", chosen)
-        happened = run.record["happened"]
-        run.leave("stopped")
+    settings = {
+        "steps": UNTIMED + steps,
+        "batch": BATCH,
+        "sequence": SEQUENCE,
+        "validate_every": 10**6,
+        "checkpoint_every": 10**6,
+        "optimizer": "muon" if "Muon" in name else "adamw",
+        "compile": "never" if "never" in name else "always",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        pack = timed.random_pack(Path(folder) / "pack", VOCABULARY, 300_000)
+        began = time.perf_counter()
+        clock, happened = timed.ours(model(), pack, {"eng_Latn": 1.0}, settings)
+    ends = [began + end for end in clock.ends]
     return ends, {key: happened[key] for key in ("precision", "compiled", "compile_seconds")}
 
 
