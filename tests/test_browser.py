@@ -64,6 +64,20 @@ def lab(series, tmp_path):
             server.wait(20)
 
 
+def write_notebook(path, source):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, path)
+
+
+def run_all(page, lab, name):
+    """Open a notebook and run all of it."""
+    page.goto(f"{lab}/lab/tree/{name}?reset")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, from the system's packages")
 def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
@@ -75,10 +89,7 @@ def test_the_panel_of_notebook_05_generates_and_runs_no_script(lab, tmp_path):
         dialogs = []
         page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
         try:
-            page.goto(f"{lab}/lab/tree/05-comparing-generations.ipynb?reset")
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
+            run_all(page, lab, "05-comparing-generations.ipynb")
             button = page.get_by_role("button", name="Generate")
             button.wait_for(timeout=180_000)
             button.scroll_into_view_if_needed()
@@ -108,17 +119,12 @@ def test_samples_are_searched_by_keyboard_and_a_hostile_one_stays_text(inspected
     from playwright.sync_api import expect, sync_playwright
 
     source = f"from workbench import widgets_text\n\nwidgets_text.SampleBrowser({inspected!r})"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, tmp_path / "notebooks" / "samples.ipynb")
+    write_notebook(tmp_path / "notebooks" / "samples.ipynb", source)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1400, "height": 1200})
         try:
-            page.goto(f"{lab}/lab/tree/samples.ipynb?reset")
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
+            run_all(page, lab, "samples.ipynb")
             panel = page.locator(".jp-OutputArea-output", has=page.locator("article")).last
             expect(panel.get_by_text("Document 1 of")).to_be_visible(timeout=120_000)
             search = panel.get_by_label("Search")
@@ -158,9 +164,7 @@ def test_a_training_is_started_stopped_and_resumed_in_the_panel(lab, tmp_path, t
         "from workbench import widgets\n\nwidgets.TrainingMonitor('recipes/pretrain/starter.yaml', "
         f"'name=browsed-{name}', 'train.steps=80')"
     )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, tmp_path / "notebooks" / "monitor.ipynb")
+    write_notebook(tmp_path / "notebooks" / "monitor.ipynb", source)
     settings = tmp_path / "config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{theme}"}}')
@@ -168,10 +172,7 @@ def test_a_training_is_started_stopped_and_resumed_in_the_panel(lab, tmp_path, t
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1300, "height": 1200})
         try:
-            page.goto(f"{lab}/lab/tree/monitor.ipynb?reset")
-            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
+            run_all(page, lab, "monitor.ipynb")
             panel = page.locator(".jp-OutputArea-output", has=page.locator(".stands")).last
             state, button = panel.locator(".state"), panel.locator("button.jupyter-button")
             expect(state).to_have_text("○ not begun", timeout=120_000)

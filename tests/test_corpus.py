@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -208,7 +209,7 @@ def test_a_folder_laid_out_as_a_hub_data_set_is_streamed(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_source(tmp_path):
-    """Eight times the text, read in a process each; to hold it would take nearly twice as much."""
+    """Eight times the text, read in a process each, must not take a quarter more memory."""
     code = (
         "import sys\n"
         "from workbench import corpus, run\n"
@@ -226,10 +227,12 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
             text=True,
             check=True,
             cwd=PROJECT,
+            # Arrow's own pool keeps freed memory, now more and now less.
+            env=os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"},
         ).stdout.split()
         assert int(out[0]) == 2 * rows
         peaks.append(int(out[1]))
-    assert peaks[1] < 1.5 * peaks[0], peaks
+    assert peaks[1] < 1.25 * peaks[0], peaks
 
 
 def together(pieces, data):
