@@ -287,7 +287,10 @@ def long(tmp_path, empty_runs, monkeypatch):
 
 
 def finished_pieces(folder):
-    return sorted(file.parent.name for file in folder.glob(f"inspect/long/parts/*/{survey.TALLY}"))
+    """Names of the pieces that are in place; one still under its temporary name is not."""
+    return sorted(
+        file.parent.name for file in folder.glob(f"inspect/long/parts/[!.]*/{survey.TALLY}")
+    )
 
 
 def stopped_in_the_middle(tmp_path, number, *words):
