@@ -45,7 +45,7 @@ from safetensors.torch import load_file
 
 from benchmarks import common
 from workbench import __main__ as terminal
-from workbench import checkpoint
+from workbench import checkpoint, disk
 from workbench import model as models
 from workbench import run as runs
 
@@ -256,7 +256,7 @@ def killed(words, folder, logs, plan, times, steps, random_):
 
 
 def _last_step(folder):
-    rows = runs.read_jsonl(folder / runs.METRICS)
+    rows = disk.read_jsonl(folder / runs.METRICS)
     return rows[-1]["step"] if rows else 0
 
 
@@ -268,7 +268,7 @@ def _last_written(folder):
 def compare(one, other):
     """Return what is equal in two runs, of which the second was disturbed."""
     saved, its = (checkpoint.latest(run.path / "checkpoints")[0] for run in (one, other))
-    state, its_state = (runs.read_json(folder / checkpoint.STATE) for folder in (saved, its))
+    state, its_state = (disk.read_json(folder / checkpoint.STATE) for folder in (saved, its))
     rows, its_rows = ([_computed(row) for row in run.metrics()] for run in (one, other))
     return {
         "final_weights": _equal(
@@ -282,7 +282,7 @@ def compare(one, other):
         "position_in_the_text": state["drawn"] == its_state["drawn"],
         "each_step_once": [row["step"] for row in its_rows] == list(range(1, len(rows) + 1)),
         "metrics": rows == its_rows,
-        "names_of_files": runs.checksums(one.path).keys() == runs.checksums(other.path).keys(),
+        "names_of_files": disk.checksums(one.path).keys() == disk.checksums(other.path).keys(),
         "verified": not runs.verify(other),
     }
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from workbench import commands, corpus, duplicates, identify, languages, signals, survey
-from workbench.recipe import Data, Duplicates
+from workbench.sections import Data, Duplicates
 
 SETTINGS = Duplicates()
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench import duplicates, signals
-from workbench.recipe import Duplicates
+from workbench.sections import Duplicates
 
 if TYPE_CHECKING:
     import datasketch

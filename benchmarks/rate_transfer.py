@@ -30,7 +30,7 @@ from benchmarks import common
 from workbench import corpus, drawing, family, loss, optimizers, packing, tokenizer
 from workbench import model as models
 from workbench.corpus import Faults
-from workbench.recipe import Data, Training
+from workbench.sections import Data, Training
 from workbench.sequences import Feed, Phase
 
 RESULT = common.RESULTS / "rate_transfer.json"

@@ -82,7 +82,7 @@ class Job:
     threads: int
     compiled: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
-    """Of ours: fields of ``recipe.Training``; of the peer: ``learning_rate``."""
+    """Of ours: fields of ``sections.Training``; of the peer: ``learning_rate``."""
 
 
 def found(clock: timed.Clock, validated: Mapping[int, float]) -> dict[str, Any]:
@@ -120,14 +120,14 @@ def packed(text: Text, work: Path) -> Path:
 
     A pack that was made before from the same settings is taken from ``work``.
     """
-    from workbench import corpus, packing, recipe, tokenizer
+    from workbench import corpus, disk, packing, recipe, sections, tokenizer
     from workbench import run as runs
 
     os.environ["WORKBENCH_HOME"] = str(work)
-    marker = work / f"{runs.text_hash(asdict(text))}.json"
+    marker = work / f"{disk.text_hash(asdict(text))}.json"
     if marker.exists():
         return Path(json.loads(marker.read_text(encoding="utf-8")))
-    data = recipe.Data(
+    data = sections.Data(
         sources=text.sources,
         bytes_per_language=text.bytes_per_language,
         validation=text.validation,
@@ -150,9 +150,9 @@ def packed(text: Text, work: Path) -> Path:
 
 def shares(pack: Any) -> dict[str, float]:
     """Return the mix: the recipes' default, sizes to the power of one half."""
-    from workbench import packing, recipe
+    from workbench import packing, sections
 
-    return packing.weights(pack, recipe.Mix())
+    return packing.weights(pack, sections.Mix())
 
 
 def ours(job: Job, pack: Any) -> dict[str, Any]:

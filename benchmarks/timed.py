@@ -83,10 +83,10 @@ def ours(
         The clock, which began before precision and compilation were settled, and what the run's
         record says happened.
     """
-    from workbench import bits, checkpoint, pace, recipe, sequences, train
+    from workbench import bits, checkpoint, pace, recipe, sections, sequences, train
     from workbench import run as runs
 
-    config = recipe.Training(**settings)
+    config = sections.Training(**settings)
     with tempfile.TemporaryDirectory() as home:
         os.environ["WORKBENCH_HOME"] = home
         run = runs.Run.begin(recipe.parse("kind: inspect\nname: timed\nwhy: to time a training\n"))

@@ -28,7 +28,7 @@ import regex
 from benchmarks import common, parity_aware
 from workbench import corpus, fairness, languages, parallel, tokenizer
 from workbench.errors import UserError
-from workbench.recipe import Data, Vocabulary
+from workbench.sections import Data, Vocabulary
 
 ABOUT = (
     "Tokens that the same 997 sentences of NTREX take in 39 languages, by vocabulary. "

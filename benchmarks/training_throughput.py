@@ -180,7 +180,7 @@ def main():
 
 
 def report(found, loads, words):
-    from workbench import run as runs
+    from workbench import provenance
 
     summary = {}
     for name, rounds in found.items():
@@ -218,7 +218,7 @@ def report(found, loads, words):
         "ratios": ratios,
         "contenders": summary,
         "load_average": {"lowest": min(loads), "highest": max(loads)},
-        "versions": runs._provenance()["packages"] | {"python": platform.python_version()},
+        "versions": provenance.packages() | {"python": platform.python_version()},
         "threads": words.threads,
         "hardware": common.hardware(),
     }

@@ -12,7 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from workbench import commands, generate
+from workbench import commands, disk, generate
 from workbench import model as models
 from workbench import run as runs
 
@@ -71,7 +71,7 @@ def test_stopped_in_any_language_it_goes_on_to_the_same_adapters(series, number,
         text=True,
     )
     metrics = runs.root() / "adapt" / name / "metrics.jsonl"
-    while len(runs.read_jsonl(metrics)) < rows:
+    while len(disk.read_jsonl(metrics)) < rows:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     process.send_signal(number)

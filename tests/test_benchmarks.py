@@ -25,8 +25,7 @@ from benchmarks import (
     timed,
     training_gpu,
 )
-from workbench import passages
-from workbench import run as runs
+from workbench import disk, passages
 
 TAGS = ("ell_Grek", "kat_Geor", "mlt_Latn")
 MODULES = sorted(file.stem for file in (PROJECT / "benchmarks").glob("*.py"))
@@ -174,7 +173,7 @@ def test_damage_that_goes_unnoticed_is_counted(tmp_path):
         folder = tmp_path / f"step-{step:08d}"
         folder.mkdir()
         (folder / "state.json").write_text("{}")
-        runs.write_manifest(folder)
+        disk.write_manifest(folder)
     note = folder / "note.txt"
     note.write_text("good")
     manifest, noted, state = exactness.damage(tmp_path, 4, 8, random.Random(1))

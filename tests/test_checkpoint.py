@@ -3,11 +3,10 @@ import shutil
 import pytest
 import torch
 
-from workbench import checkpoint, optimizers
+from workbench import checkpoint, disk, optimizers
 from workbench import model as models
-from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Training
+from workbench.sections import Training
 
 
 def trained(seed=1, optimizer="adamw"):
@@ -86,7 +85,7 @@ def test_every_byte_of_the_manifest_counts(tmp_path, mask):
         folder = tmp_path / f"step-{step:08d}"
         folder.mkdir()
         (folder / "state.json").write_text("{}")
-        runs.write_manifest(folder)
+        disk.write_manifest(folder)
     file = tmp_path / "step-00000002" / "MANIFEST.json"
     content = file.read_bytes()
     assert content.count(b"\n") == 6
@@ -114,7 +113,7 @@ def test_without_its_manifest_a_checkpoint_is_not_one(three):
 def test_a_checkpoint_of_an_earlier_version_is_taken(three):
     """Its manifest has no checksum of its own."""
     newest = three / "step-00000003"
-    runs.write_json(newest / "MANIFEST.json", {"files": runs.checksums(newest)})
+    disk.write_json(newest / "MANIFEST.json", {"files": disk.checksums(newest)})
     assert checkpoint.latest(three) == (newest, [])
 
 

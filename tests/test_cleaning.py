@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench import cleaning, duplicates, identify, languages, passages, personal, signals
-from workbench.recipe import FILTERS, Clean
+from workbench.sections import FILTERS, Clean
 
 MALTESE, FINNISH, GREEK = (
     [" ".join(sentences) for sentences in passages.read(tag).values()]

@@ -9,7 +9,7 @@ import time
 import pytest
 from conftest import PROJECT, TAGS
 
-from workbench import __main__, commands, recipe
+from workbench import __main__, commands, disk, recipe
 from workbench import run as runs
 
 
@@ -171,8 +171,8 @@ def test_a_run_can_be_repeated_from_its_record_alone(series, tmp_path):
     made = commands.run(tmp_path / "again.yaml", quiet=True)
     names = ("languages.json", "tokenizer/tokenizer.json")
     first = runs.find("tokenizer/starter").path
-    assert [runs.sha256(made.path / name) for name in names] == [
-        runs.sha256(first / name) for name in names
+    assert [disk.sha256(made.path / name) for name in names] == [
+        disk.sha256(first / name) for name in names
     ]
 
 

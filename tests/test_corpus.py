@@ -14,7 +14,7 @@ from conftest import PROJECT
 
 from workbench import corpus, languages
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 ROWS = [
     {"id": f"d{number}", "lang": tag, "text": f"{text} {number}"}
@@ -212,10 +212,10 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
     """Eight times the text, read in a process each, must not take a quarter more memory."""
     code = (
         "import sys\n"
-        "from workbench import corpus, run\n"
-        "from workbench.recipe import Data\n"
+        "from workbench import corpus, memory\n"
+        "from workbench.sections import Data\n"
         "n = sum(1 for _ in corpus.read(Data(sources=sys.argv[1:]), corpus.Faults()))\n"
-        "print(n, run.peak_memory())\n"
+        "print(n, memory.peak())\n"
     )
     peaks = []
     for name, rows in (("small", 2_000), ("large", 16_000)):

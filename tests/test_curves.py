@@ -11,8 +11,7 @@ import pytest
 from conftest import PROJECT
 
 import keep_curve
-from workbench import commands
-from workbench import run as runs
+from workbench import commands, disk
 
 KEPT = PROJECT / "tests" / "curves" / "pretrain-starter.json"
 # What the curve was kept with, whatever the small recipes of the other tests are.
@@ -57,7 +56,7 @@ def curve(house):
 
 
 def test_the_first_steps_of_the_starter_are_what_they_were(curve):
-    kept = runs.read_json(KEPT)
+    kept = disk.read_json(KEPT)
     assert curve["loss"]["step"] == kept["loss"]["step"] == list(range(1, 41))
     assert curve["bits_per_byte"]["step"] == kept["bits_per_byte"]["step"] == [20, 40]
     told = f"kept with {kept['packages']} and {kept['threads']} thread(s) on {kept['hardware']}"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from workbench import commands, document
+from workbench import commands, disk, document
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -29,7 +29,7 @@ def test_what_the_record_knows_is_filled(papers):
     assert happened["energy"]["source"] in energy["value"]
     assert happened["energy"]["boundary"] in energy["value"]
     assert (energy["status"], energy["source"]) == ("filled", "happened.energy")
-    weights = runs.sha256(run.path / "model" / "model.safetensors")
+    weights = disk.sha256(run.path / "model" / "model.safetensors")
     assert card["General", "authenticity: SHA-256 of the weights"]["value"] == weights
     assert "evaluate/starter" in card["Record", "runs that build on it"]["value"]
     assert "Maltese" in papers[0].read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def test_cleaned_text_is_stated_with_where_it_came_from(cleaned):
 
 def test_of_a_replaced_inspection_nothing_is_stated(cleaned, tmp_path):
     """What it had read and dropped is no longer known, so that there would be gaps."""
-    manifest = runs.find("inspect/second").path / runs.MANIFEST
+    manifest = runs.find("inspect/second").path / disk.MANIFEST
     before = manifest.read_text()
     manifest.write_text(before + "\n")
     with pytest.raises(UserError, match="from an earlier inspect/second, which has been replaced"):

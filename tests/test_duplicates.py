@@ -11,7 +11,7 @@ from datasketch import MinHash, MinHashLSH
 
 from workbench import duplicates, passages
 from workbench.errors import UserError
-from workbench.recipe import Duplicates
+from workbench.sections import Duplicates
 
 
 def hashed(*texts):
@@ -369,7 +369,7 @@ DIGEST = """
 import hashlib, sys
 import numpy as np
 from workbench import duplicates
-from workbench.recipe import Duplicates
+from workbench.sections import Duplicates
 words = np.arange(1, 20001, dtype=np.uint64) % np.uint64(977) * np.uint64(0x9E3779B97F4A7C15)
 settings = Duplicates()
 offsets = np.arange(0, 20001, 40)

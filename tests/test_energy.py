@@ -226,10 +226,3 @@ def test_energy_in_words():
     assert energy.told(412.4) == "412 J"
     assert energy.told(36_240) == "36.2 kJ"
     assert energy.told(1.8e6) == "1.80 MJ (0.50 kWh)"
-
-
-def test_memory_now_is_that_of_this_process():
-    before = runs.memory()
-    large = bytearray(100_000_000)
-    assert 50_000_000 < runs.memory() - before < 200_000_000
-    assert len(large) == 100_000_000

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import TAGS
 
-from workbench import bits, commands, corpus, goldfish, passages
+from workbench import bits, commands, corpus, disk, goldfish, passages
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 
 def test_every_language_is_measured_before_and_after(series):
@@ -151,7 +151,7 @@ def test_other_sentences_are_measured_whole_and_goldfish_stands_beside_flores(
     assert len({tuple(row) for row in rows.values()}) == 1
     assert run.record["happened"]["without_sentences"] == ["fin_Latn", "kat_Geor"]
     (told,) = run.record["happened"]["sentence_sources"]
-    assert told["files"][0]["sha256"] == runs.sha256(source)
+    assert told["files"][0]["sha256"] == disk.sha256(source)
 
 
 def test_sentences_can_be_left_out(series, measured):

@@ -5,7 +5,7 @@ from conftest import TAGS
 from workbench import generate
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Sampling
+from workbench.sections import Sampling
 
 
 @pytest.fixture(scope="module")

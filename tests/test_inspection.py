@@ -20,10 +20,10 @@ import zstandard
 from conftest import PROJECT
 from test_corpus import hub_folder
 
-from workbench import __main__, commands, corpus, inspection, passages, recipe, survey
+from workbench import __main__, commands, corpus, disk, inspection, passages, recipe, survey
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import FILTERS
+from workbench.sections import FILTERS
 
 TEXTS = {
     tag: [" ".join(sentences) for sentences in passages.read(tag).values()]
@@ -106,7 +106,7 @@ def inspect(what, workers=1, executor=None):
 def results(made):
     """The checksum of every file that a run made, but for what tells of the time and the name."""
     named = (runs.RECORD, runs.RECIPE)
-    return {name: sha for name, sha in runs.checksums(made.path).items() if name not in named}
+    return {name: sha for name, sha in disk.checksums(made.path).items() if name not in named}
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_nothing_is_lost(text, baseline):
         "not UTF-8": 1,
         "empty text": 1,
     }
-    aside = runs.read_jsonl(baseline.path / runs.QUARANTINE)
+    aside = disk.read_jsonl(baseline.path / runs.QUARANTINE)
     assert sorted(row["reason"] for row in aside) == sorted(happened["faults"]["by_reason"])
     assert happened["pieces"] == 6 + 4, "and the Parquet file in several"
 
@@ -447,11 +447,11 @@ def test_memory_does_not_grow_with_the_text(tmp_path, empty_runs):
     """Eight times the text, inspected and cleaned in a process each, in less than 1.25 times."""
     code = (
         "import sys\n"
-        "from workbench import inspection, recipe, run\n"
+        "from workbench import inspection, memory, recipe, run\n"
         "what = recipe.load(sys.argv[1])\n"
         "made = run.Run.begin(what)\n"
         "inspection.make(made, what, 1)\n"
-        "print(made.record['happened']['bytes'], run.peak_memory())\n"
+        "print(made.record['happened']['bytes'], memory.peak())\n"
     )
     peaks, sizes = [], []
     for name, times in (("small", 30), ("large", 240)):
@@ -481,11 +481,11 @@ def test_what_was_kept_is_a_source_like_any_other(baseline, text, monkeypatch):
     kept = sum(row["documents_kept"] for row in baseline.read_result("languages"))
     assert second.record["happened"]["documents"] == kept
     assert second.record["asked"]["inputs"] == {
-        "inspect/same": runs.sha256(baseline.path / runs.MANIFEST)
+        "inspect/same": disk.sha256(baseline.path / disk.MANIFEST)
     }
     stated = second.record["provenance"]["data"]
     assert {source["source"] for source in stated} == {"inspect/same"}
-    manifest = runs.read_json(baseline.path / runs.MANIFEST)["files"]
+    manifest = disk.read_json(baseline.path / disk.MANIFEST)["files"]
     assert {entry["sha256"] for source in stated for entry in source["files"]} == {
         sha for name, sha in manifest.items() if name.startswith("cleaned/") and ".jsonl" in name
     }
@@ -601,7 +601,7 @@ def test_the_cleaned_documents_come_with_metadata(baseline):
     file = baseline.path / "cleaned" / "croissant.json"
     data_set = mlcroissant.Dataset(file)
     assert not data_set.metadata.ctx.issues.errors
-    about = runs.read_json(file)
+    about = disk.read_json(file)
     documents = len(read_lines(baseline.path / "cleaned"))
     assert about["name"] == "same"
     assert about["description"] == (
@@ -613,7 +613,7 @@ def test_the_cleaned_documents_come_with_metadata(baseline):
     assert sorted(about["inLanguage"]) == ["cnr", "el", "fi", "mt", "sr-Latn", "uk"]
     stated = {entry["name"]: entry for entry in about["distribution"] if "sha256" in entry}
     files = sorted((baseline.path / "cleaned").glob("*.jsonl.zst"))
-    assert {file.name: runs.sha256(file) for file in files} == {
+    assert {file.name: disk.sha256(file) for file in files} == {
         name: entry["sha256"] for name, entry in stated.items()
     }
 

@@ -10,7 +10,7 @@ import torch
 from conftest import PROJECT, TAGS
 from safetensors.torch import load_file
 
-from workbench import commands, document, ladder, plan, recipe, scaling, train
+from workbench import commands, disk, document, ladder, plan, recipe, scaling, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -39,7 +39,7 @@ def start(name):
 def wait_for(name, label, step, process):
     metrics = runs.root() / "pretrain" / name / "metrics.jsonl"
     for _ in range(2400):
-        rows = runs.read_jsonl(metrics)
+        rows = disk.read_jsonl(metrics)
         if any(row["label"] == label and row["step"] >= step for row in rows):
             return
         assert process.poll() is None, process.stderr.read()

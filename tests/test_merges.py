@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workbench import corpus, fairness, merges, parallel, passages, tokenizer
-from workbench.recipe import Data
+from workbench.sections import Data
 
 FIVE = ["mlt_Latn", "fin_Latn", "eng_Latn", "ell_Grek", "kat_Geor"]
 # In the tests that learn from bare words, a byte's token is its own number.

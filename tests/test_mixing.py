@@ -10,7 +10,7 @@ import pytest
 from workbench import commands, languages, mixing, train
 from workbench import run as runs
 from workbench.errors import Stopped, UserError
-from workbench.recipe import Mix
+from workbench.sections import Mix
 
 SIZES = {"mlt_Latn": 10, "fin_Latn": 100, "eng_Latn": 1000}
 

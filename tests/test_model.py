@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from workbench import family, recipe
+from workbench import family, sections
 from workbench import model as models
 from workbench.errors import UserError
 
@@ -11,7 +11,7 @@ VOCABULARY = {"nano": 4096, "micro": 8192, "mini": 16384, "small": 32768, "base"
 
 
 def test_the_recipe_and_the_family_know_the_same_sizes():
-    assert set(family.SIZES) == set(recipe.ModelSize.__args__)
+    assert set(family.SIZES) == set(sections.ModelSize.__args__)
 
 
 @pytest.mark.parametrize("size", ["nano", "micro", "mini", "small", "base", "medium"])

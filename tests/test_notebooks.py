@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 MEMORY_LIMIT = 1.5e9
 # Not by getrusage: what it says of a process includes the one that started it.
-MEASURE = "from workbench import run; print(run.peak_memory())"
+MEASURE = "from workbench import memory; print(memory.peak())"
 
 
 def code_cells(notebook):

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from workbench import family, optimizers
 from workbench import model as models
-from workbench.recipe import Training
+from workbench.sections import Training
 
 # Width, so that rates at a base of 128 are divided by 1, 2, 3, 4.
 SIZES = ("nano", "micro", "mini", "small")

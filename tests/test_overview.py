@@ -6,9 +6,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from workbench import corpus, inspection, languages, overview, passages, recipe, survey
+from workbench import (
+    corpus,
+    disk,
+    inspection,
+    languages,
+    overview,
+    passages,
+    recipe,
+    sections,
+    survey,
+)
 from workbench import run as runs
-from workbench.recipe import FILTERS
+from workbench.sections import FILTERS
 
 GREETING = "Il-vapur jitlaq kmieni filgħodu mill-port il-kbir tal-belt."
 ROWS = {
@@ -191,7 +201,7 @@ def test_faults_of_all_pieces(small):
     faults = small.record["happened"]["faults"]
     assert faults["total"] == 1
     assert "c.jsonl:1: no language" in faults["first"][0]
-    assert len(runs.read_jsonl(small.path / runs.QUARANTINE)) == 1
+    assert len(disk.read_jsonl(small.path / runs.QUARANTINE)) == 1
 
 
 def test_the_top_tenth_of_domains(tmp_path, empty_runs):
@@ -241,8 +251,8 @@ def test_samples_of_pieces_are_the_sample_of_the_whole(tmp_path, empty_runs, mon
     monkeypatch.setattr(corpus, "SMALL_BYTES", 2000)
     apart = inspect("apart", tmp_path, words)
     assert apart.record["happened"]["pieces"] > 10 > together.record["happened"]["pieces"]
-    samples = runs.read_jsonl(together.path / "samples.jsonl")
-    assert samples == runs.read_jsonl(apart.path / "samples.jsonl")
+    samples = disk.read_jsonl(together.path / "samples.jsonl")
+    assert samples == disk.read_jsonl(apart.path / "samples.jsonl")
     assert len(samples) == survey.SAMPLE[""]
     assert len({row["text"] for row in samples}) == len(samples)
 
@@ -257,10 +267,10 @@ def test_reading_single_rows_of_the_pieces(small, tmp_path):
         task = survey.Task(
             n,
             (corpus.FileSource(file),),
-            recipe.Data(),
+            sections.Data(),
             tmp_path,
             tmp_path / "stop",
-            recipe.Duplicates(),
+            sections.Duplicates(),
             None,
             None,
             13,

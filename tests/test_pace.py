@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from workbench import commands, loss, pace
 from workbench import model as models
 from workbench import run as runs
-from workbench.recipe import Training
+from workbench.sections import Training
 
 STARTER = "recipes/pretrain/starter.yaml"
 needs_compiler = pytest.mark.skipif(

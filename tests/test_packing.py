@@ -5,7 +5,7 @@ import pytest
 from workbench import corpus, packing, passages, recipe, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Data, Mix
+from workbench.sections import Data, Mix
 
 
 def packed(series):

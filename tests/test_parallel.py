@@ -4,7 +4,7 @@ import pytest
 
 from workbench import corpus, languages, parallel, passages
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 
 def written(path, rows):

@@ -10,7 +10,7 @@ import regex
 from check_overlap import WORD
 from workbench import corpus, croissant, identify, languages, passages
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 TAGS = languages.tags()
 ENGLISH = passages.read("eng_Latn")

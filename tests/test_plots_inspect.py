@@ -6,7 +6,8 @@ from matplotlib.colors import to_hex
 
 from workbench import drawing, identify, languages, plots, plots_inspect
 from workbench import run as runs
-from workbench.recipe import FILTERS, Clean, InspectRecipe
+from workbench.recipe import InspectRecipe
+from workbench.sections import FILTERS, Clean
 
 QUANTILES = {"p1": 0.1, "p10": 0.2, "p50": 0.3, "p90": 0.4, "p99": 0.5}
 

@@ -12,7 +12,7 @@ import torch
 from conftest import PROJECT, TAGS
 from safetensors.torch import load_file
 
-from workbench import commands, document, packing, train
+from workbench import commands, disk, document, packing, train
 from workbench import run as runs
 from workbench.errors import Stopped
 from workbench.sequences import Feed, Phase
@@ -104,7 +104,7 @@ def test_stopped_after_the_packs_changed_it_goes_on_to_the_same_bits(annealing, 
         text=True,
     )
     metrics = runs.root() / "pretrain" / "annealed-parts" / "metrics.jsonl"
-    while process.poll() is None and len(runs.read_jsonl(metrics)) < 14:
+    while process.poll() is None and len(disk.read_jsonl(metrics)) < 14:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)

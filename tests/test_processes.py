@@ -12,10 +12,10 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import commands, processes
+from workbench import commands, disk, processes
 from workbench import run as runs
 from workbench.errors import OutOfSpace, Stopped, UserError
-from workbench.recipe import Training
+from workbench.sections import Training
 
 STARTER = "recipes/pretrain/starter.yaml"
 SHARDS = {
@@ -54,7 +54,7 @@ def losses(name):
 
 def wait_for_step(name, step, process):
     for _ in range(2400):
-        if len(runs.read_jsonl(runs.root() / "pretrain" / name / runs.METRICS)) >= step:
+        if len(disk.read_jsonl(runs.root() / "pretrain" / name / runs.METRICS)) >= step:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)

@@ -6,7 +6,7 @@ import pytest
 from conftest import SHARED
 
 from workbench import corpus, languages
-from workbench.recipe import Data
+from workbench.sections import Data
 
 pytestmark = pytest.mark.skipif(
     not (SHARED / "mono").is_dir(), reason="needs natural text in ../shared/data, which is not here"

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from conftest import HOSTILE
 
-from workbench import commands, passages, planted, report
+from workbench import commands, disk, passages, planted, report
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -127,7 +127,7 @@ def test_every_section_has_a_figure_of_its_own_and_none_is_forgotten(inspected, 
 
 def test_the_report_is_in_the_manifest_and_show_names_it(inspected, capsys):
     run = runs.find(inspected)
-    assert "report.html" in runs.read_json(run.path / runs.MANIFEST)["files"]
+    assert "report.html" in disk.read_json(run.path / disk.MANIFEST)["files"]
     assert re.search(r"report +\S*report\.html", commands.show(inspected))
     # Of five languages; the figures of all are five times as large at most.
     assert commands.report(inspected).stat().st_size < 2e6

@@ -13,10 +13,9 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from workbench import corpus, duplicates, languages, passages, personal, signals, survey
-from workbench import run as runs
+from workbench import corpus, disk, duplicates, languages, passages, personal, signals, survey
 from workbench.errors import OutOfSpace, Stopped
-from workbench.recipe import Data, Duplicates
+from workbench.sections import Data, Duplicates
 
 
 def task(folder, rows, **more):
@@ -47,7 +46,7 @@ def measured(folder, rows, **more):
     survey.measure(what)
     table = pyarrow.parquet.read_table(what.path / survey.TABLE)
     columns = {name: table[name].to_pylist() for name in table.column_names}
-    return columns, runs.read_json(what.path / survey.TALLY)
+    return columns, disk.read_json(what.path / survey.TALLY)
 
 
 def documents(*texts, lang="mt", **more):
@@ -211,7 +210,7 @@ def test_samples_are_the_lowest_hashes_and_no_text_twice(tmp_path):
     texts = starter("mlt_Latn") + starter("mlt_Latn", 30) + ["xi ħaġa ġanni@dar.mt"]
     what = task(tmp_path, documents(*texts))
     survey.measure(what)
-    rows = runs.read_jsonl(what.path / survey.SAMPLES)
+    rows = disk.read_jsonl(what.path / survey.SAMPLES)
     table = pyarrow.parquet.read_table(what.path / survey.TABLE)
     ranks = sorted(set(table["hash"].to_pylist()))
     plain = [row for row in rows if row["of"] == ""]
@@ -274,9 +273,9 @@ def test_ten_thousand_equal_documents(tmp_path):
     text = "Avviż: il-ħanut jagħlaq fil-ħamsa."
     what = task(tmp_path, documents(*[text] * 10_000, id="same"))
     assert survey.measure(what)["documents"] == 10_000
-    rows = runs.read_jsonl(what.path / survey.SAMPLES)
+    rows = disk.read_jsonl(what.path / survey.SAMPLES)
     assert [row["of"] for row in rows] == [""], "one text is one sample"
-    (line,) = runs.read_json(what.path / survey.TALLY)["languages"]["mlt_Latn"]["lines"]
+    (line,) = disk.read_json(what.path / survey.TALLY)["languages"]["mlt_Latn"]["lines"]
     assert line[1:] == [10_000, text]
     assert len(np.unique(survey.bands(what.path, what.duplicates), axis=0)) == 1
 
@@ -287,7 +286,7 @@ def test_a_piece_without_documents(tmp_path):
     assert survey.measure(what) == {"documents": 0, "bytes": 0}
     assert survey.bands(what.path, what.duplicates).shape == (0, 14)
     assert survey.signatures(what.path, what.duplicates).shape == (0, 112)
-    assert runs.read_json(what.path / survey.TALLY)["faults"]["total"] == 2
+    assert disk.read_json(what.path / survey.TALLY)["faults"]["total"] == 2
 
 
 def test_identifiers_may_be_missing_or_the_same(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 
-from workbench import commands, recipe, tracking
+from workbench import commands, recipe, sections, tracking
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -73,7 +73,7 @@ def test_a_training_that_fails_ends_its_tracker(series, empty_runs):
 
 
 def test_without_trackers_nothing_is_logged_or_made(series):
-    assert tracking.arguments(runs.find("pretrain/starter"), recipe.Training()) == {}
+    assert tracking.arguments(runs.find("pretrain/starter"), sections.Training()) == {}
     assert not (runs.find("pretrain/starter").path / tracking.FOLDER).exists()
 
 
@@ -91,12 +91,12 @@ def test_a_missing_tracker_is_told_before_any_work(series, monkeypatch):
 
 def test_an_unknown_tracker_is_named_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'tensorboard'"):
-        recipe.Training(trackers=["tensorbord"])
+        sections.Training(trackers=["tensorbord"])
 
 
 def test_trackio_may_not_send_the_metrics_away(monkeypatch):
     monkeypatch.setitem(tracking.MODULES, "trackio", ("json",))
-    config = recipe.Training(trackers=["trackio"])
+    config = sections.Training(trackers=["trackio"])
     tracking.require(config)
     monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/board")
     with pytest.raises(UserError, match="TRACKIO_SPACE_ID is set: trackio would send"):
@@ -105,7 +105,7 @@ def test_trackio_may_not_send_the_metrics_away(monkeypatch):
 
 def test_tensorboard_writes_into_the_run(series, empty_runs):
     pytest.importorskip("tensorboard", reason="TensorBoard is installed by those who want it")
-    config = recipe.Training(trackers=["tensorboard"])
+    config = sections.Training(trackers=["tensorboard"])
     asked = "kind: pretrain\nname: x\nwhy: y\ntokenizer: t\ntrain: {trackers: [tensorboard]}\n"
     run = runs.Run.begin(recipe.parse(asked))
     accelerator = Accelerator(**tracking.arguments(run, config))

@@ -12,11 +12,11 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import __main__, bits, checkpoint, commands, loss, packing, recipe, train
+from workbench import __main__, bits, checkpoint, commands, disk, loss, packing, recipe, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.pace import Pace
-from workbench.recipe import Training
+from workbench.sections import Training
 from workbench.sequences import Phase
 
 STARTER = "recipes/pretrain/starter.yaml"
@@ -49,7 +49,7 @@ def start(name, *overrides):
 def wait_for_step(name, step, process):
     metrics = runs.root() / "pretrain" / name / "metrics.jsonl"
     for _ in range(1200):
-        if len(runs.read_jsonl(metrics)) >= step:
+        if len(disk.read_jsonl(metrics)) >= step:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)

@@ -5,7 +5,7 @@ import pytest
 from workbench import generate, monitor, recipe, widgets
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Sampling
+from workbench.sections import Sampling
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import yaml
 
-from workbench import mixing, recipe, widgets_mix
+from workbench import mixing, recipe, sections, widgets_mix
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -123,7 +123,7 @@ def test_the_lines_for_a_recipe_are_a_recipes(panel):
         (lines,) = [pre.text for pre in tree(panel.result.value).iter("pre")]
         asked = yaml.safe_load(lines)["mix"]
         assert asked == told
-        recipe.Mix(**asked)
+        sections.Mix(**asked)
 
 
 def test_a_mix_goes_out_and_comes_back(panel, tmp_path):

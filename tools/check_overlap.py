@@ -17,10 +17,9 @@ from pathlib import Path
 
 import regex
 
-from workbench import corpus, languages, passages, rows
-from workbench import run as runs
+from workbench import corpus, languages, passages, rows, terminal
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 # Letters, their marks and digits, held together by an apostrophe, a middle dot or a hyphen.
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’·-][\p{L}\p{M}\p{N}]+)*")
@@ -104,7 +103,7 @@ def check(places: Iterable[Path], size: int = WORDS, fields: Iterable[str] = ("t
     """
     overlap = Overlap(size)
     faults = corpus.Faults()
-    progress = runs.Progress("check_overlap")
+    progress = terminal.Progress("check_overlap")
     files = files_in(places)
     for number, file in enumerate(files, start=1):
         for field in fields:
@@ -131,7 +130,7 @@ def _report(overlap: Overlap) -> int:
     starter = sum(map(len, overlap.own.values()))
     header = ("language", f"starter's {overlap.size}-grams", "the text's", "shared")
     total = ("all", starter, overlap.seen.total(), len(every))
-    print(runs.table([*lines, total], header))
+    print(terminal.table([*lines, total], header))
     for tag, found in overlap.shared.items():
         for gram in sorted(found)[:SHOWN]:
             print(f"{tag}: {' '.join(gram)}")

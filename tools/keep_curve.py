@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from workbench import disk
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -75,7 +76,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         kept = curve(runs.find(asked.run), asked.points)
         asked.file.parent.mkdir(parents=True, exist_ok=True)
-        runs.write_json(asked.file, kept)
+        disk.write_json(asked.file, kept)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return mistake.exit_status

@@ -3,14 +3,13 @@
 ``.venv/bin/python tools/write_croissant.py``; the tests tell when it is due.
 """
 
-from workbench import croissant, passages
-from workbench import run as runs
+from workbench import croissant, disk, passages
 
 
 def main() -> None:
     """Write ``workbench/starter/croissant.json``."""
     target = passages.FOLDER / croissant.FILE
-    runs.write_json(target, croissant.starter())
+    disk.write_json(target, croissant.starter())
     print(target)
 
 

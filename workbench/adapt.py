@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from workbench import (
     bits,
     checkpoint,
+    disk,
     languages,
     pace,
     packing,
@@ -47,7 +48,7 @@ def make(run: runs.Run, recipe: AdaptRecipe) -> None:
         if not done.exists():
             label = f"{tag} ({number}/{len(pack.tags)})"
             base = _one(run, recipe, base, pack, tag, chosen, label)
-        rows.append(runs.read_json(done))
+        rows.append(disk.read_json(done))
     run.result("languages", rows)
     run.happened(
         flops=sum(row["flops"] for row in rows),
@@ -115,7 +116,7 @@ def _one(
     checkpoint.publish(
         adapted,
         run.path / ADAPTERS / tag,
-        lambda made: runs.write_json(made / DONE, facts),
+        lambda made: disk.write_json(made / DONE, facts),
     )
     if processes.is_first():
         shutil.rmtree(work, ignore_errors=True)

@@ -19,8 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from workbench import processes, sharding
-from workbench import run as runs
+from workbench import disk, processes, sharding
 from workbench.averages import Average
 from workbench.errors import UserError
 
@@ -57,11 +56,11 @@ def save(
     states = processes.gathered(_random_state())
 
     def write_own_part() -> None:
-        with runs.told_when_full(final):
+        with disk.told_when_full(final):
             temporary.mkdir(parents=True, exist_ok=True)
             if processes.is_first():
                 write_model(model, temporary, weights)
-                runs.write_json(temporary / STATE, {"step": step, "random": states, **state})
+                disk.write_json(temporary / STATE, {"step": step, "random": states, **state})
             if processes.is_first() or weights is not None:
                 tensors = {
                     name: sharding.own_rows(value).detach().cpu().contiguous()
@@ -70,11 +69,11 @@ def save(
                 save_file(tensors, temporary / _tensors_file(weights is not None))
 
     def make_whole() -> None:
-        with runs.told_when_full(final):
+        with disk.told_when_full(final):
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            runs.write_manifest(temporary)
+            disk.write_manifest(temporary)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _flush(folder)
@@ -103,7 +102,7 @@ def publish(model: Any, folder: Path, beside: Callable[[Path], Any]) -> None:
     weights = _whole_weights(model)
 
     def write() -> None:
-        with runs.told_when_full(folder):
+        with disk.told_when_full(folder):
             temporary = folder.with_name(f".{folder.name}")
             shutil.rmtree(temporary, ignore_errors=True)
             write_model(model, temporary, weights)
@@ -139,7 +138,7 @@ def restore(
     Raises:
         UserError: the checkpoint belongs to a model of another shape.
     """
-    state: dict[str, Any] = runs.read_json(checkpoint / STATE)
+    state: dict[str, Any] = disk.read_json(checkpoint / STATE)
     try:
         _load_weights(checkpoint, model)
         rows = sharding.Rows(sorted(checkpoint.glob(TENSORS)))
@@ -168,19 +167,19 @@ def _damage(checkpoint: Path) -> str | None:
     A file that came later is no fault, be it a note or one that a file browser hid there, unless
     it is of a kind that is loaded: then it could take the place of what was saved.
     """
-    if not (checkpoint / runs.MANIFEST).exists():
-        return f"{runs.MANIFEST} is missing"
+    if not (checkpoint / disk.MANIFEST).exists():
+        return f"{disk.MANIFEST} is missing"
     try:
-        stated = runs.read_manifest(checkpoint)
+        stated = disk.read_manifest(checkpoint)
     except UserError:
-        return f"{runs.MANIFEST} is changed"
-    found = runs.checksums(checkpoint)
+        return f"{disk.MANIFEST} is changed"
+    found = disk.checksums(checkpoint)
     for name, checksum in stated.items():
         if found.get(name) != checksum:
             return f"{name} is {'changed' if name in found else 'missing'}"
     for name in sorted(found.keys() - stated.keys()):
         if name.endswith(LOADED) and not Path(name).name.startswith("."):
-            return f"{name} is not in {runs.MANIFEST}"
+            return f"{name} is not in {disk.MANIFEST}"
     return None
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import regex
 
 from workbench import duplicates, identify, languages, personal, signals
-from workbench.recipe import FILTERS, Clean
+from workbench.sections import FILTERS, Clean
 
 Column = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

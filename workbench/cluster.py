@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from workbench import machines, recipe
+from workbench import machines, recipe, strict
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -133,7 +133,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Cluster:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise UserError(f"{path}: not readable as UTF-8 text: {fault}") from None
-    made: Cluster = recipe.settings(Cluster, text, overrides, str(path))
+    made: Cluster = strict.settings(Cluster, text, overrides, str(path))
     return made
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench import languages as registry
-from workbench import monitor, processes, recipe
+from workbench import monitor, processes, recipe, terminal
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -190,7 +190,7 @@ def list_runs() -> str:
     ]
     if not rows:
         return f"no runs in {_short(runs.root())} yet; 'make demo' makes the first ones"
-    return runs.table(rows, ("run", "status", "seconds", "started", "why"))
+    return terminal.table(rows, ("run", "status", "seconds", "started", "why"))
 
 
 def show(reference: str | Path) -> str:
@@ -332,7 +332,7 @@ def languages(as_json: bool = False) -> str | list[dict[str, object]]:
         + (f"; no data for {', '.join(tags)}" if tags else "")
         for data_set, tags in registry.coverage().items()
     ]
-    return "\n".join([runs.table(rows, header), "", *missing])
+    return "\n".join([terminal.table(rows, header), "", *missing])
 
 
 def lab() -> int:
@@ -387,7 +387,7 @@ def summary(made: dict[str, runs.Run]) -> str:
         for row in made["evaluate"].read_result("languages")
     ]
     header = ("language", "documents", "bytes/token", "bits/byte base", "bits/byte adapted")
-    return runs.table(rows, header)
+    return terminal.table(rows, header)
 
 
 def result_table(rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> str:
@@ -397,7 +397,7 @@ def result_table(rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> str
         [value[:60].replace("\n", " ") if isinstance(value, str) else value for value in picked]
         for picked in ([row.get(name) for name in names] for row in rows)
     ]
-    return runs.table(cut, names)
+    return terminal.table(cut, names)
 
 
 def _carry_out(

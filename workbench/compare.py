@@ -1,6 +1,6 @@
 """The same prompts, the same seeds, a base and its adapters: what each of them writes."""
 
-from workbench import generate, languages, passages
+from workbench import generate, languages, passages, terminal
 from workbench import run as runs
 from workbench.recipe import CompareRecipe
 
@@ -9,7 +9,7 @@ def make(run: runs.Run, recipe: CompareRecipe) -> None:
     """Let the base and each language's own adapter continue the starter corpus's prompts."""
     speaker = generate.Speaker(recipe.base, recipe.adapters)
     chosen = languages.select(recipe.languages)
-    progress = runs.Progress(f"compare {recipe.name}")
+    progress = terminal.Progress(f"compare {recipe.name}")
     rows = []
     for number, language in enumerate(chosen, start=1):
         # A later prompt must not depend on how many come before it, so each starts from the seed.

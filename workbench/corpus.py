@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench import languages, passages, rows
+from workbench import disk, languages, passages, rows
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 from workbench.languages import Language
-from workbench.recipe import DOCUMENT_FIELDS, Data
 from workbench.rows import Faults as Faults
+from workbench.sections import DOCUMENT_FIELDS, Data
 
 SPLITS = ("train", "validation", "test")
 # Parquet is read in pieces of about so many bytes, whole row groups each.
@@ -340,7 +340,7 @@ class FileSource(Source):
 
     def describe(self) -> dict[str, Any]:
         path = Path(self.path)
-        entry = {"path": self.shown, "sha256": runs.sha256(path), "bytes": self.bytes}
+        entry = {"path": self.shown, "sha256": disk.sha256(path), "bytes": self.bytes}
         return {"source": self.of or self.shown, "files": [entry]}
 
     def documents(
@@ -388,7 +388,7 @@ class HubSource(Source):
         return {
             "source": self.shown,
             "files": [
-                {"path": _shown(file), "sha256": runs.sha256(file), "bytes": file.stat().st_size}
+                {"path": _shown(file), "sha256": disk.sha256(file), "bytes": file.stat().st_size}
                 for file in found
             ],
         }

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench import disk, passages
 from workbench import languages as registry
-from workbench import passages
-from workbench import run as runs
 from workbench.errors import UserError, nearest
 
 FILE = "croissant.json"
@@ -385,7 +384,7 @@ def _file_object(folder: Path, file: Path) -> dict[str, Any]:
         "contentUrl": path,
         "contentSize": f"{file.stat().st_size} B",
         "encodingFormat": _media_types([file]),
-        "sha256": runs.sha256(file),
+        "sha256": disk.sha256(file),
     }
     tag = file.name.split(".")[0]
     if tag in registry.tags():

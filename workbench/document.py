@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench import cleaning, energy, languages
+from workbench import cleaning, disk, energy, languages
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import InspectRecipe, PretrainRecipe
@@ -76,15 +76,15 @@ def write(run: runs.Run) -> list[Path]:
         ("model-card", f"Model card: {run.path.name}", _model(run, related), _results(related)),
         ("data-summary", f"Training data: {run.path.name}", _data(run), _languages(run)),
     ):
-        runs.write_text(folder / f"{name}.md", _markdown(title, fields, tables))
-        runs.write_json(folder / f"{name}.json", [vars(field) for field in fields])
+        disk.write_text(folder / f"{name}.md", _markdown(title, fields, tables))
+        disk.write_json(folder / f"{name}.json", [vars(field) for field in fields])
         written.append(folder / f"{name}.md")
     return written
 
 
 def _related(run: runs.Run) -> list[runs.Run]:
     """Return the finished runs that were made from exactly this state of ``run``."""
-    checksum = runs.sha256(run.path / runs.MANIFEST)
+    checksum = disk.sha256(run.path / disk.MANIFEST)
     return [
         other
         for other in runs.every()
@@ -95,8 +95,8 @@ def _related(run: runs.Run) -> list[runs.Run]:
 def _model(run: runs.Run, related: Sequence[runs.Run]) -> list[Field]:
     asked, happened, provenance = (run.record[part] for part in ("asked", "happened", "provenance"))
     wanted = asked["recipe"]
-    config = runs.read_json(run.path / "model" / "config.json")
-    weights = runs.read_json(run.path / runs.MANIFEST)["files"]["model/model.safetensors"]
+    config = disk.read_json(run.path / "model" / "config.json")
+    weights = disk.read_json(run.path / disk.MANIFEST)["files"]["model/model.safetensors"]
     hardware = provenance["hardware"]
     files = f"{hardware['processor']}, {hardware['cores']} cores"
     count = happened["parameters"]
@@ -307,7 +307,7 @@ def _inspections(run: runs.Run) -> list[runs.Run]:
         if not reference.startswith(f"{InspectRecipe.kind}/"):
             continue
         one = runs.find_finished(reference)
-        if runs.sha256(one.path / runs.MANIFEST) != checksum:
+        if disk.sha256(one.path / disk.MANIFEST) != checksum:
             raise UserError(
                 f"{run.reference} was made from an earlier {reference}, which has been replaced "
                 "since, so that its record cannot tell where the text came from"

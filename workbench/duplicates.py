@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import UserError
-from workbench.recipe import Duplicates
+from workbench.sections import Duplicates
 
 Hashes = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]

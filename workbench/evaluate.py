@@ -18,10 +18,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench import bits, corpus, generate, goldfish, languages, packing, parallel, passages
+from workbench import (
+    bits,
+    corpus,
+    generate,
+    goldfish,
+    languages,
+    packing,
+    parallel,
+    passages,
+    terminal,
+)
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import AdaptRecipe, Data, EvaluateRecipe, InspectRecipe, PretrainRecipe
+from workbench.recipe import AdaptRecipe, EvaluateRecipe, InspectRecipe, PretrainRecipe
+from workbench.sections import Data
 
 # A mean over fewer documents than this says little about a language; it is shown, never ranked.
 ENOUGH_DOCUMENTS = 5
@@ -34,7 +45,7 @@ def make(run: runs.Run, recipe: EvaluateRecipe) -> None:
     """Measure the base, and each language's own adapter where there is one."""
     speaker = generate.Speaker(recipe.base, recipe.adapters)
     pack = packing.pack(run, recipe.data, speaker.tokenizer)
-    progress = runs.Progress(f"evaluate {recipe.name}")
+    progress = terminal.Progress(f"evaluate {recipe.name}")
     window = min(SEQUENCE, int(speaker.base.config.max_position_embeddings))
     tags = [tag for tag, counts in pack.facts["documents"].items() if counts[recipe.split]]
     if not tags:

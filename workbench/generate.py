@@ -1,6 +1,6 @@
 """Text from a base and from its adapters, on the same prompts with the same seeds.
 
-The result of a call depends on model, prompt and :class:`~workbench.recipe.Sampling` alone: the
+The result of a call depends on model, prompt and :class:`~workbench.sections.Sampling` alone: the
 random state of the process is put back afterwards.
 """
 
@@ -16,7 +16,7 @@ from workbench import model as models
 from workbench import run as runs
 from workbench import tokenizer
 from workbench.errors import UserError
-from workbench.recipe import Sampling
+from workbench.sections import Sampling
 
 BASE = "base"
 # torch's random state belongs to the whole process, and widgets call from a second thread.

@@ -29,6 +29,7 @@ from workbench import (
     cleaning,
     corpus,
     croissant,
+    disk,
     duplicates,
     executors,
     identify,
@@ -37,10 +38,12 @@ from workbench import (
     personal,
     signals,
     survey,
+    terminal,
 )
 from workbench import run as runs
 from workbench.errors import UserError, nearest
-from workbench.recipe import FILTERS, Clean, InspectRecipe
+from workbench.recipe import InspectRecipe
+from workbench.sections import FILTERS, Clean
 
 PARTS, DOCUMENTS, DROPPED, SAMPLES = "parts", "documents", "dropped", "samples.jsonl"
 EVALUATION, COLUMNS = "evaluation.npy", ".columns"
@@ -185,7 +188,7 @@ def _evaluation(run: runs.Run, recipe: InspectRecipe, parts: Path) -> Path | Non
             found.append(np.unique(hashes[np.repeat(long, np.diff(offsets))]))
             counts.update(texts=batch.documents, too_short=int((~long).sum()))
     run.happened(evaluation=dict(counts))
-    with runs.told_when_full(path), _whole(path) as temporary, temporary.open("wb") as out:
+    with disk.told_when_full(path), _whole(path) as temporary, temporary.open("wb") as out:
         np.save(out, np.unique(np.concatenate(found)))
     return path
 
@@ -216,7 +219,7 @@ def _measure(
     executor: concurrent.futures.Executor,
     tasks: Sequence[survey.Task],
 ) -> overview.Overview:
-    progress = runs.Progress(f"inspect {recipe.name}")
+    progress = terminal.Progress(f"inspect {recipe.name}")
     totals: Counter[str] = Counter()
     for done, counted in enumerate(executors.each(run, executor, survey.measure, tasks), start=1):
         totals.update(counted)
@@ -224,7 +227,7 @@ def _measure(
             f"{done} of {len(tasks)} pieces, {totals['documents']:,} documents, "
             f"{totals['bytes'] / 1e6:,.1f} MB"
         )
-    with runs.told_when_full(run.path):
+    with disk.told_when_full(run.path):
         whole = overview.Overview([task.path for task in tasks], run.path / PARTS / COLUMNS)
     told = f"; first fault {whole.faults['first'][0]}" if whole.faults["total"] else ""
     if not whole.tags:
@@ -265,14 +268,14 @@ def _clean(
     todo = []
     start = 0
     for task in tasks:
-        size = runs.read_json(task.path / survey.TALLY)["totals"]["documents"]
+        size = disk.read_json(task.path / survey.TALLY)["totals"]["documents"]
         reasons = task.path / "reasons.npy"
         np.save(reasons, found.reason[start : start + size])
         start += size
         name = f"{task.number:06d}.jsonl.zst"
         if size:
             todo.append(CleaningTask(task, recipe.clean, kept / name, dropped / name, reasons))
-    progress = runs.Progress(f"clean {recipe.name}")
+    progress = terminal.Progress(f"clean {recipe.name}")
     for done, _ in enumerate(executors.each(run, executor, clean_piece, todo), start=1):
         progress.update(f"{done} of {len(todo)} pieces")
     gone = int((found.reason >= 0).sum())
@@ -323,7 +326,7 @@ def clean_piece(task: CleaningTask) -> None:
 def _compressed(path: Path) -> Iterator[Callable[[dict[str, Any]], int]]:
     """Open a file of JSON Lines that appears under its name when it is whole."""
     with (
-        runs.told_when_full(path),
+        disk.told_when_full(path),
         _whole(path) as temporary,
         temporary.open("wb") as file,
         zstandard.ZstdCompressor(level=3).stream_writer(file) as out,
@@ -377,11 +380,11 @@ def _describe(run: runs.Run, recipe: InspectRecipe, dropped: Mapping[str, int]) 
             ],
         },
     )
-    runs.write_json(folder / croissant.FILE, about)
+    disk.write_json(folder / croissant.FILE, about)
 
 
 def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with runs.told_when_full(path), path.open("w", encoding="utf-8") as out:
+    with disk.told_when_full(path), path.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -391,7 +394,7 @@ def _collect_faults(run: runs.Run, tasks: Sequence[survey.Task]) -> None:
     found = [file for task in tasks if (file := task.path / runs.QUARANTINE).exists()]
     if not found:
         return
-    with runs.told_when_full(run.path), (run.path / runs.QUARANTINE).open("wb") as out:
+    with disk.told_when_full(run.path), (run.path / runs.QUARANTINE).open("wb") as out:
         for file in found:
             with file.open("rb") as own:
                 shutil.copyfileobj(own, out)
@@ -400,7 +403,7 @@ def _collect_faults(run: runs.Run, tasks: Sequence[survey.Task]) -> None:
 def _tidy(run: runs.Run, tasks: Sequence[survey.Task]) -> None:
     """Keep one table a piece and the quarantine; the rest served to make the results."""
     tables = run.path / DOCUMENTS
-    with runs.told_when_full(run.path):
+    with disk.told_when_full(run.path):
         tables.mkdir(exist_ok=True)
         for task in tasks:
             if (task.path / survey.TABLE).exists():

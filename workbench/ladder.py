@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from workbench import bits, checkpoint, pace, processes, scaling, train
+from workbench import bits, checkpoint, disk, pace, processes, scaling, terminal, train
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -124,7 +124,7 @@ def _rung(
 
     def beside(made: Path) -> None:
         tokenizer.save_pretrained(made)
-        runs.write_json(made / DONE, facts)
+        disk.write_json(made / DONE, facts)
 
     checkpoint.publish(model, run.path / RUNGS / size, beside)
 
@@ -147,7 +147,7 @@ def _predict(run: runs.Run, recipe: PretrainRecipe, text: Phase, done: Rows) -> 
         }
     )
     mean = rows[-1]
-    runs.Progress(run.reference).update(
+    terminal.Progress(run.reference).update(
         f"{recipe.model} is predicted to need {mean['predicted']:.3f} bits per byte "
         f"({mean['language']} languages)",
         last=True,
@@ -165,7 +165,7 @@ def _measure(
     """Return what a size took, and its bits on validation documents, in full precision."""
     last = [row for row in run.metrics() if row["label"] == size][-1]
     measured = {}
-    progress = runs.Progress(f"{run.reference} {size}")
+    progress = terminal.Progress(f"{run.reference} {size}")
     for tag in _trained(text):
         shard = text.pack.shard(tag, "validation")
         if not len(shard.ends):
@@ -210,5 +210,5 @@ def _documents(sizes: Rows) -> dict[str, scaling.Documents]:
 
 
 def _read(run: runs.Run, size: str) -> dict[str, Any]:
-    facts: dict[str, Any] = runs.read_json(run.path / RUNGS / size / DONE)
+    facts: dict[str, Any] = disk.read_json(run.path / RUNGS / size / DONE)
     return facts

@@ -17,10 +17,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from workbench import languages
+from workbench import disk, languages
 from workbench import run as runs
 from workbench.errors import UserError, nearest
-from workbench.recipe import Mix
+from workbench.sections import Mix
 
 # Text read up to so often teaches nearly as much as new text would, and less and less beyond
 # (Muennighoff et al. 2023, arXiv 2305.16264).
@@ -316,9 +316,9 @@ def export(path: str | Path, shares: Mapping[str, float], paths: Mapping[str, st
     if not lines:
         raise UserError(f"{path}: no language has a share to write")
     file = _place(path)
-    with runs.told_when_full(file):
+    with disk.told_when_full(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_text(file, "".join(lines))
+    disk.write_text(file, "".join(lines))
 
 
 def language_in(path: str) -> str:

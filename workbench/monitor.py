@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench import energy, languages
+from workbench import energy, languages, terminal
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -213,7 +213,7 @@ def by_language(now: Now, across: int = 3) -> str:
         ]
         for place in range(down)
     ]
-    return runs.table(rows, ("language", "bits/byte", "change") * len(columns))
+    return terminal.table(rows, ("language", "bits/byte", "change") * len(columns))
 
 
 def sparkline(values: Sequence[float], width: int = 56) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from workbench import loss
 from workbench.family import SIZES
-from workbench.recipe import Training
+from workbench.sections import Training
 
 # By how much a parameter group's rate differs from the schedule's.
 TIMES = "times"

@@ -19,10 +19,10 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
-from workbench import cleaning, duplicates, identify, languages, personal, signals, survey
-from workbench import run as runs
-from workbench.recipe import FILTERS, InspectRecipe
+from workbench import cleaning, disk, duplicates, identify, languages, personal, signals, survey
+from workbench.recipe import InspectRecipe
 from workbench.rows import SHOWN_FAULTS
+from workbench.sections import FILTERS
 
 SHOWN_EXAMPLES = 5
 SHOWN_LINES, SHOWN_CLUSTERS, SHOWN_MEMBERS, SHOWN_CHARACTERS = 20, 40, 8, 60
@@ -103,7 +103,7 @@ class Overview:
         self.tallies = Tallies()
         self.sizes = []
         for part in parts:
-            tally = runs.read_json(part / survey.TALLY)
+            tally = disk.read_json(part / survey.TALLY)
             self.sizes.append(tally["totals"]["documents"])
             self.tallies.add(tally)
         self.tags = [tag for tag in languages.tags() if tag in self.tallies.characters]
@@ -264,7 +264,7 @@ def samples(whole: Overview) -> Rows:
     """Return the sample of every language and flag: of all pieces' texts the lowest hashes."""
     merged: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for part in whole.parts:
-        for row in runs.read_jsonl(part / survey.SAMPLES):
+        for row in disk.read_jsonl(part / survey.SAMPLES):
             merged.setdefault((row["lang"], row["of"]), {}).setdefault(row.pop("rank"), row)
         for (_, flag), known in merged.items():
             for rank in sorted(known)[survey.SAMPLE[flag] :]:

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from workbench import processes
+from workbench import processes, terminal
 from workbench import run as runs
 from workbench.loss import NextToken, blocks
-from workbench.recipe import Training
+from workbench.sections import Training
 
 # What is timed must win by more than a timing's noise before it is taken.
 BF16_GAIN = 1.1
@@ -80,7 +80,7 @@ def _settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str) 
     run.happened(**({"paces": happened.get("paces", {}) | {part: facts}} if part else facts))
     if "compiling" in seconds or config.compile == "always":
         word = "compiled" if compiled else "not compiled"
-        runs.Progress(f"{run.reference} {part}".strip()).update(
+        terminal.Progress(f"{run.reference} {part}".strip()).update(
             f"{word}: {why} ({time.perf_counter() - began:.0f} s to find out)", last=True
         )
     return Pace(precision, compiled)
@@ -200,7 +200,7 @@ def _still_compiled(run: runs.Run, compiled: bool) -> bool:
     if missing is None:
         return compiled
     run.happened(compile_lost={"session": run.record["happened"]["sessions"], "why": missing})
-    runs.Progress(run.reference).update(
+    terminal.Progress(run.reference).update(
         f"the run began compiled, but now {missing}: it goes on, not bit for bit", last=True
     )
     return False

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from workbench import corpus, languages, mixing, processes, rows, tokenizer
+from workbench import corpus, disk, languages, mixing, processes, rows, terminal, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Data, Mix
+from workbench.sections import Data, Mix
 
 BATCH_BYTES = 2 * 2**20
 BATCH_DOCUMENTS = 512
@@ -64,7 +64,7 @@ class Pack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.facts: dict[str, Any] = runs.read_json(folder / "facts.json")
+        self.facts: dict[str, Any] = disk.read_json(folder / "facts.json")
 
     @property
     def tags(self) -> list[str]:
@@ -123,7 +123,7 @@ def packs(run: runs.Run, parts: Sequence[Data], tokenizer_: PreTrainedTokenizerF
             "sources": found,
             "tokenizer": tokenizer.fingerprint(tokenizer_),
         }
-        folder = runs.root() / CACHE / runs.text_hash(asked)
+        folder = runs.root() / CACHE / disk.text_hash(asked)
         processes.from_first(functools.partial(_make_if_missing, run, folder, data, tokenizer_))
         made.setdefault(folder.name, Pack(folder))
         names.append(folder.name)
@@ -145,7 +145,7 @@ def _gather_quarantines(run: runs.Run, made: Sequence[Pack]) -> None:
     files = [one.folder / runs.QUARANTINE for one in made]
     files = [file for file in files if file.exists()]
     if files:
-        with runs.told_when_full(run.path), (run.path / runs.QUARANTINE).open("wb") as out:
+        with disk.told_when_full(run.path), (run.path / runs.QUARANTINE).open("wb") as out:
             for file in files:
                 with file.open("rb") as part:
                     shutil.copyfileobj(part, out)
@@ -188,8 +188,8 @@ def _make(run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokeniz
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     faults = corpus.Faults(temporary / runs.QUARANTINE)
-    progress = runs.Progress(f"packing for {run.reference}")
-    with runs.told_when_full(temporary):
+    progress = terminal.Progress(f"packing for {run.reference}")
+    with disk.told_when_full(temporary):
         temporary.mkdir(parents=True)
         try:
             writer = _Writer(temporary, tokenizer_)
@@ -199,7 +199,7 @@ def _make(run: runs.Run, folder: Path, data: Data, tokenizer_: PreTrainedTokeniz
             writer.flush()
             faults.close()
             _refuse_if_empty(run, writer, faults)
-            runs.write_json(temporary / "facts.json", writer.facts() | {"faults": faults.summary()})
+            disk.write_json(temporary / "facts.json", writer.facts() | {"faults": faults.summary()})
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.rename(folder)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from workbench import corpus, languages, passages
 from workbench.errors import UserError
-from workbench.recipe import Data
+from workbench.sections import Data
 
 # A language whose version misses more of the ids than this is left out rather than shrinking
 # what is compared everywhere.

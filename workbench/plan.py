@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench import machines
+from workbench import disk, machines, strict, terminal
 from workbench import recipe as recipes
 from workbench import run as runs
 from workbench.errors import UserError, nearest
@@ -350,7 +350,7 @@ def of_run(run: runs.Run) -> Plan:
     config = run.path / "model" / "config.json"
     if "tokens" not in happened or not config.exists():
         raise UserError(f"{run.reference} is not finished, so that nothing can be held against it")
-    vocabulary = int(runs.read_json(config)["vocab_size"])
+    vocabulary = int(disk.read_json(config)["vocab_size"])
     processes = happened.get("processes", 1)
     return of_recipe(wanted, Assumptions(vocabulary=vocabulary), None, processes)
 
@@ -456,7 +456,7 @@ def table(plan: Plan, allocation: float = 0.0) -> str:
             f"{_si(plan.tokens)} tokens",
         )
         lines += ["", f"  within {allocation:,.0f} GPU-hours as billed:"]
-        lines += [f"  {line}" for line in runs.table(rows, header).splitlines()]
+        lines += [f"  {line}" for line in terminal.table(rows, header).splitlines()]
         largest = [row["size"] for row in fits if row["reads_the_plans_tokens"]]
         lines.append(
             f"  largest that reads {_si(plan.tokens)} tokens: {largest[-1] if largest else 'none'}"
@@ -470,7 +470,7 @@ def comparison(plan: Plan, run: runs.Run) -> str:
         (row["figure"], f"{row['planned']:.6g}", f"{row['measured']:.6g}", f"{row['ratio']:.4f}")
         for row in against(plan, run)
     ]
-    return runs.table(rows, (run.reference, "planned", "measured", "ratio"))
+    return terminal.table(rows, (run.reference, "planned", "measured", "ratio"))
 
 
 def split(words: tuple[str, ...]) -> tuple[Assumptions, tuple[str, ...]]:
@@ -482,7 +482,7 @@ def split(words: tuple[str, ...]) -> tuple[Assumptions, tuple[str, ...]]:
     known = {entry.name for entry in dataclasses.fields(Assumptions)}
     own = tuple(word for word in words if word.partition("=")[0] in known)
     rest = tuple(word for word in words if word not in own)
-    made: Assumptions = recipes.settings(Assumptions, "{}", own, "plan")
+    made: Assumptions = strict.settings(Assumptions, "{}", own, "plan")
     return made, rest
 
 
@@ -516,7 +516,7 @@ def _vocabulary(wanted: recipes.PretrainRecipe) -> int:
         file = given if given.is_absolute() else runs.home() / given
         file = file / "tokenizer.json" if file.is_dir() else file
     if file.exists():
-        content = runs.read_json(file)
+        content = disk.read_json(file)
         try:
             ids = {entry["id"] for entry in content.get("added_tokens", [])}
             words = content["model"]["vocab"]
@@ -580,7 +580,7 @@ def _ladder_lines(plan: Plan) -> list[str]:
     tokens, flops = (math.fsum(getattr(one, name) for one in every) for name in ("tokens", "flops"))
     rows.append(("sum", "", _si(tokens), f"{flops:.3g}", _hours(total)))
     header = ("ladder", "parameters", "tokens", "FLOP", "GPU-hours")
-    return [*(f"  {line}" for line in runs.table(rows, header).splitlines()), ""]
+    return [*(f"  {line}" for line in terminal.table(rows, header).splitlines()), ""]
 
 
 def _memory_table(plan: Plan) -> str:
@@ -592,7 +592,7 @@ def _memory_table(plan: Plan) -> str:
     if plan.machine is not None:
         words = ["fits" if plan.fits(way) else "too much" for way in (False, True)]
         rows.append((f"of {plan.machine.memory_bytes / 1e9:.0f} GB", *words))
-    return runs.table(rows, ("GB on each GPU", "activations kept", "recomputed"))
+    return terminal.table(rows, ("GB on each GPU", "activations kept", "recomputed"))
 
 
 def _duty_lines(plan: Plan) -> list[str]:

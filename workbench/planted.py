@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench import passages
+from workbench import disk, passages
 from workbench import run as runs
 
 SOURCE = "planted"
@@ -50,12 +50,12 @@ def write(folder: str | Path = "") -> Planted:
         for fault, own in _documents().items()
         for number, (tag, text) in enumerate(own, start=1)
     ]
-    with runs.told_when_full(place):
+    with disk.told_when_full(place):
         place.mkdir(parents=True, exist_ok=True)
     for file, lines in ((planted.text, rows), (planted.evaluation, list(_questions()))):
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        if not file.exists() or runs.read_text(file) != text:
-            runs.write_text(file, text)
+        if not file.exists() or disk.read_text(file) != text:
+            disk.write_text(file, text)
     return planted
 
 

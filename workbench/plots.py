@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench import plots_inspect, plots_models, plots_scaling, plots_text
+from workbench import disk, plots_inspect, plots_models, plots_scaling, plots_text
 from workbench import run as runs
 from workbench.errors import UserError, nearest
 
@@ -57,7 +57,7 @@ def draw(run: runs.Run) -> list[Path]:
         figure = make(run)
         if figure is None:
             continue
-        with runs.told_when_full(run.path):
+        with disk.told_when_full(run.path):
             (run.path / FOLDER).mkdir(exist_ok=True)
             path = run.path / FOLDER / f"{name}.png"
             figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})

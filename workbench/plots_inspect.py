@@ -13,7 +13,7 @@ import numpy as np
 
 from workbench import cleaning, drawing, identify, languages
 from workbench import run as runs
-from workbench.recipe import FILTERS
+from workbench.sections import FILTERS
 
 Rows = Sequence[Mapping[str, Any]]
 # Where the largest is so many times the smallest, an axis from zero shows the large ones only.

@@ -17,6 +17,7 @@ from workbench import (
     parallel,
     processes,
     sequences,
+    terminal,
     tokenizer,
     tracking,
     train,
@@ -124,7 +125,7 @@ def _gate(
     for one in own:
         if one.verdict != "pass":
             accepted = f"; accepted: {one.accepted}" if one.accepted else ""
-            runs.Progress(run.reference).update(
+            terminal.Progress(run.reference).update(
                 f"gate, {one.verdict} for {one.language}: {one.reason}{accepted}", last=True
             )
     fairness.pass_gate(own, run.reference)
@@ -193,7 +194,7 @@ def _phases(
                 )
             ]
         )
-    progress = runs.Progress(run.reference)
+    progress = terminal.Progress(run.reference)
     mixes = [phase.mix or recipe.mix for phase in wanted]
     for line in mixing.repeated_text(epochs, any(mix.strategy == "unimax" for mix in mixes)):
         progress.update(line, last=True)

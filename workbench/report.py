@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench import cleaning, identify, languages, personal, plots, render, samples
+from workbench import cleaning, disk, identify, languages, personal, plots, render, samples
 from workbench import run as runs
 from workbench.recipe import InspectRecipe
 from workbench.render import Said
@@ -37,7 +37,7 @@ def write(run: runs.Run) -> Path:
         *(render.heading(title, 2, name) + body for name, (title, body) in shown.items()),
     ]
     path = run.path / runs.REPORT
-    runs.write_text(path, render.whole(title, "".join(page)))
+    disk.write_text(path, render.whole(title, "".join(page)))
     return path
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 
 import zstandard
 
-from workbench import run as runs
+from workbench import disk
 from workbench.errors import UserError
 
 FORMATS = (".jsonl", ".parquet", ".csv", ".txt")
@@ -62,13 +62,13 @@ class Faults:
             self._out = self._quarantine.open("w", encoding="utf-8")
         text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
         row = {"file": file, "line": line, "reason": reason, "raw": text}
-        with runs.told_when_full(self._quarantine):
+        with disk.told_when_full(self._quarantine):
             self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
         """Finish the quarantine file."""
         if self._out is not None and self._quarantine is not None:
-            with runs.told_when_full(self._quarantine):
+            with disk.told_when_full(self._quarantine):
                 self._out.close()
             self._out = None
 

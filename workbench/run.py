@@ -6,48 +6,28 @@ written last: a run that has one is complete. No module above this one writes a 
 """
 
 import contextlib
-import errno
 import fcntl
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
 
-from workbench import energy
+from workbench import disk, energy, memory, provenance
 from workbench import recipe as recipes
 from workbench.errors import OutOfSpace, Stopped, UserError, nearest
 
-PACKAGES = (
-    "workbench-europe",
-    "torch",
-    "transformers",
-    "accelerate",
-    "peft",
-    "tokenizers",
-    "datasets",
-    "safetensors",
-    "numpy",
-    "pyarrow",
-)
-MANIFEST, RECORD, RECIPE, METRICS = "MANIFEST.json", "record.json", "recipe.yaml", "metrics.jsonl"
-REPORT = "report.html"
-QUARANTINE, LOCK, STOP = "quarantine.jsonl", ".lock", ".stop"
-PRIVATE = (MANIFEST, LOCK, STOP)
-# What write_text has not yet renamed: the name, the process, the thread.
-TEMPORARY = ".*.[0-9]*-[0-9]*"
+RECORD, RECIPE, METRICS = "record.json", "recipe.yaml", "metrics.jsonl"
+QUARANTINE, REPORT = "quarantine.jsonl", "report.html"
+LOCK, STOP = ".lock", ".stop"
+# They come and go, and are no part of what a run made.
+PRIVATE = (LOCK, STOP)
 
 
 def home() -> Path:
@@ -70,14 +50,6 @@ def root() -> Path:
     return Path(os.environ.get("WORKBENCH_RUNS", home() / "runs")).resolve()
 
 
-def is_first_process() -> bool:
-    """Whether this process writes; of several that train together, the first one does.
-
-    Launchers say so in ``RANK``, as ``torchrun`` does.
-    """
-    return os.environ.get("RANK", "0") == "0"
-
-
 class Run:
     """One run directory, opened for writing by :meth:`begin` or for reading by :func:`find`."""
 
@@ -85,7 +57,7 @@ class Run:
         self.path = path
         self.record: dict[str, Any] = {}
         if (path / RECORD).exists():
-            self.record = read_json(path / RECORD)
+            self.record = disk.read_json(path / RECORD)
         self._lock: IO[str] | None = None
         self._metrics: IO[str] | None = None
         self._began = time.monotonic()
@@ -99,7 +71,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the manifest, which is written last, is there."""
-        return (self.path / MANIFEST).exists()
+        return (self.path / disk.MANIFEST).exists()
 
     @property
     def recipe(self) -> recipes.Recipe:
@@ -138,10 +110,10 @@ class Run:
         _make_folder(path)
         run._take_lock()
         (path / STOP).unlink(missing_ok=True)
-        for left in path.glob(TEMPORARY):  # by a process that was killed
+        for left in path.glob(disk.TEMPORARY):  # by a process that was killed
             left.unlink()
         if not run.record:
-            write_text(path / RECIPE, recipe.to_yaml())
+            disk.write_text(path / RECIPE, recipe.to_yaml())
             run.record = {
                 "asked": {
                     "recipe": recipe.to_dict(),
@@ -155,12 +127,12 @@ class Run:
         run.record["happened"]["sessions"] += 1
         run._meter = energy.Meter(run._energy_before())
         run.record["happened"]["energy"] = run._meter.record()
-        run.record["provenance"].update(_provenance())
+        run.record["provenance"].update(provenance.here())
         run.save_record()
         return run
 
     def _refuse_if_another(self, recipe: recipes.Recipe, inputs: dict[str, str]) -> None:
-        if read_text(self.path / RECIPE) != recipe.to_yaml():
+        if disk.read_text(self.path / RECIPE) != recipe.to_yaml():
             differing = _first_difference(self.recipe.to_dict(), recipe.to_dict())
             raise UserError(
                 f"{self.reference} holds a run of another recipe ({differing}); "
@@ -222,19 +194,19 @@ class Run:
 
     def save_record(self) -> None:
         """Write ``record.json`` in one piece."""
-        write_json(self.path / RECORD, self.record)
+        disk.write_json(self.path / RECORD, self.record)
 
     def metric(self, **row: object) -> None:
         """Append one row to ``metrics.jsonl``; it is on disk when the call returns."""
         if self._metrics is None:
             self._metrics = (self.path / METRICS).open("a", encoding="utf-8")
-        with told_when_full(self.path):
+        with disk.told_when_full(self.path):
             self._metrics.write(json.dumps(row, ensure_ascii=False) + "\n")
             self._metrics.flush()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of ``metrics.jsonl``; a last line cut off by a crash is left out."""
-        return read_jsonl(self.path / METRICS)
+        return disk.read_jsonl(self.path / METRICS)
 
     def metrics_size(self) -> int:
         """Return the size of ``metrics.jsonl`` in bytes, the position that a checkpoint keeps."""
@@ -268,8 +240,8 @@ class Run:
         import pyarrow
         import pyarrow.parquet
 
-        write_json(self.path / f"{name}.json", rows)
-        with told_when_full(self.path):
+        disk.write_json(self.path / f"{name}.json", rows)
+        with disk.told_when_full(self.path):
             pyarrow.parquet.write_table(
                 pyarrow.Table.from_pylist(rows), self.path / f"{name}.parquet"
             )
@@ -283,7 +255,7 @@ class Run:
         file = self.path / f"{name}.json"
         if not file.exists():
             raise UserError(f"{self.reference} has no {name}.json; is it a finished run?")
-        rows: list[dict[str, Any]] = read_json(file)
+        rows: list[dict[str, Any]] = disk.read_json(file)
         return rows
 
     def finish(self) -> None:
@@ -291,12 +263,12 @@ class Run:
         self.record["happened"].update(
             status="finished",
             ended=_now(),
-            peak_memory_bytes=peak_memory(),
+            peak_memory_bytes=memory.peak(),
             **self._spent(),
         )
         self.save_record()
         self._close()
-        write_manifest(self.path)
+        disk.write_manifest(self.path, PRIVATE)
 
     def leave(self, status: str) -> None:
         """State that the run ended early; it can be taken up again."""
@@ -399,158 +371,17 @@ def verify(run: Run) -> list[str]:
         UserError: the run is not finished, so that there is nothing to hold it against.
     """
     if not run.finished:
-        raise UserError(f"{run.reference} is not finished: it has no {MANIFEST} yet")
+        raise UserError(f"{run.reference} is not finished: it has no {disk.MANIFEST} yet")
     try:
-        stated = read_manifest(run.path)
+        stated = disk.read_manifest(run.path)
     except UserError:
-        return [f"{MANIFEST}: damaged"]
-    found = checksums(run.path)
+        return [f"{disk.MANIFEST}: damaged"]
+    found = disk.checksums(run.path, PRIVATE)
     return (
         [f"{name}: missing" for name in stated if name not in found]
         + [f"{name}: changed" for name in stated if name in found and found[name] != stated[name]]
         + [f"{name}: not in the manifest" for name in found if name not in stated]
     )
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below ``folder``, by relative path."""
-    return {
-        file.relative_to(folder).as_posix(): sha256(file)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not (file.parent == folder and file.name in PRIVATE)
-    }
-
-
-def write_manifest(folder: Path) -> None:
-    """Write the SHA-256 of every file below ``folder``, and one of that list itself."""
-    write_json(folder / MANIFEST, _manifest(checksums(folder)))
-
-
-def read_manifest(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below ``folder``, as :func:`write_manifest` found them.
-
-    The manifest itself must be byte for byte what its content is written as, and the list must
-    have the checksum beside it: whatever byte of it changes, the fault is the manifest's and not
-    that of the file whose line it is. Manifests of earlier versions have no such checksum.
-
-    Raises:
-        UserError: it is damaged, or cannot be read.
-    """
-    file = folder / MANIFEST
-    try:
-        written = file.read_bytes()
-        files: dict[str, str] = dict(json.loads(written)["files"])
-        right = written in (_json(_manifest(files)).encode(), _json({"files": files}).encode())
-    except (OSError, ValueError, KeyError, TypeError):
-        right = False
-    if not right:
-        raise UserError(f"{file} is damaged")
-    return files
-
-
-def _manifest(files: dict[str, str]) -> dict[str, Any]:
-    return {"files": files, "sha256": hashlib.sha256(_json(files).encode()).hexdigest()}
-
-
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def text_hash(value: object) -> str:
-    """Return a short, stable hash of plain JSON values, to name derived data by."""
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def read_text(file: Path) -> str:
-    """Read a text file of a run."""
-    return file.read_text(encoding="utf-8")
-
-
-def read_json(file: Path) -> Any:
-    """Read a JSON file of a run.
-
-    Raises:
-        UserError: it is damaged; the message names it.
-    """
-    try:
-        return json.loads(read_text(file))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{file} is damaged: not JSON") from None
-
-
-def read_jsonl(file: Path) -> list[dict[str, Any]]:
-    """Read JSON Lines that another process may be writing: a last line without its end waits."""
-    if not file.exists():
-        return []
-    text = file.read_bytes().decode("utf-8", "replace")
-    whole = text[: text.rfind("\n") + 1]
-    return [json.loads(line) for line in whole.splitlines() if line]
-
-
-def write_json(file: Path, value: object) -> None:
-    """Write JSON to a temporary file, then rename it: readers see the old or the new, whole."""
-    write_text(file, _json(value))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write text to a temporary file, flush it to disk, then rename it."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
-    with told_when_full(file):
-        try:
-            with temporary.open("w", encoding="utf-8") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def told_when_full(path: Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that may not be written, into one clear line.
-
-    Libraries that write files in compiled code report a full disk in errors of their own, so the
-    message is looked at as well.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as fault:
-        number = getattr(fault, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(fault):
-            raise OutOfSpace(
-                f"no space left on the disk while writing {path}; what was saved before is whole: "
-                "make room and run the same command again"
-            ) from None
-        if number in (errno.EACCES, errno.EROFS):
-            raise UserError(f"{path} may not be written: {os.strerror(number)}") from None
-        raise
-
-
-def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    # On Linux what getrusage says includes the process that started this one.
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def memory() -> int:
-    """Return the resident memory of this process now, in bytes; where it is not told, the peak."""
-    with contextlib.suppress(OSError):
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * resource.getpagesize()
-    return peak_memory()
 
 
 class StopSignal:
@@ -612,70 +443,8 @@ def request_stop(run: Run) -> None:
     (run.path / STOP).touch()
 
 
-class Progress:
-    """A progress line: rewritten in place on a terminal, now and then a line of its own elsewhere.
-
-    It goes to standard error, so that a command's output can be piped. Of several processes that
-    train together only the first shows it.
-    """
-
-    def __init__(self, label: str, every: float = 5.0) -> None:
-        self._label = label
-        self._began = self._shown = time.monotonic()
-        self._live = sys.stderr.isatty()
-        self._every = 0.2 if self._live else every
-        self._width = 0
-
-    def update(self, text: str, last: bool = False) -> None:
-        """Show ``text`` if enough time has passed, or if it is the ``last`` word."""
-        now = time.monotonic()
-        if (not last and now - self._shown < self._every) or not is_first_process():
-            return
-        self._shown = now
-        line = f"{self._label}: {text}"
-        if self._live:
-            print(f"\r{line:<{self._width}}", end="\n" if last else "", file=sys.stderr, flush=True)
-            self._width = len(line)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def done(self, text: str) -> None:
-        """Show the last line, with the time it took."""
-        self.update(f"{text} ({time.monotonic() - self._began:.1f} s)", last=True)
-
-
-def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:
-    """Lay rows out as plain text: words to the left, numbers to the right, widths in characters."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [
-        bool(cells) and all(_is_number(row[column]) for row in cells)
-        for column in range(len(header))
-    ]
-    widths = [
-        max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))
-    ]
-
-    def lay(line: Sequence[str]) -> str:
-        return "  ".join(
-            f"{text:>{width}}" if right else f"{text:<{width}}"
-            for text, width, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-
-    return "\n".join([lay(header), lay(["-" * width for width in widths]), *map(lay, cells)])
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _is_number(text: str) -> bool:
-    return text == "-" or text.replace(",", "").replace(".", "").lstrip("+-").isdigit()
-
-
 def _manifest_hash(run: Run) -> str:
-    return sha256(run.path / MANIFEST)
+    return disk.sha256(run.path / disk.MANIFEST)
 
 
 def _refuse_if_locked(path: Path) -> None:
@@ -694,7 +463,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _make_folder(path: Path) -> None:
-    with told_when_full(path):
+    with disk.told_when_full(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -710,48 +479,3 @@ def _first_difference(old: Any, new: Any, prefix: str = "") -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _provenance() -> dict[str, Any]:
-    """Return where the run takes place: code, package versions, hardware. No host or user name."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return {
-        "git": _git_state(),
-        "python": platform.python_version(),
-        "packages": versions,
-        "hardware": {
-            "system": platform.system(),
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        },
-    }
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the project's checkout; ``None`` outside one."""
-    source = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(source), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import regex
 
-from workbench import cleaning, identify, inspection, languages, personal, render, rows
+from workbench import cleaning, disk, identify, inspection, languages, personal, render, rows
 from workbench import run as runs
 from workbench.errors import UserError, nearest
-from workbench.recipe import FILTERS
+from workbench.sections import FILTERS
 
 # Of one document, of what a search keeps, and of what it reads.
 SHOWN_CHARACTERS, KEPT, READ_BYTES = 20_000, 1000, 200 * 2**20
@@ -113,7 +113,7 @@ class Samples:
                 f"{nearest(self.run.reference, known)}"
             )
         self._sampled: dict[tuple[str, str, str], Sample] = {}
-        for row in runs.read_jsonl(file):
+        for row in disk.read_jsonl(file):
             sample = Sample(
                 **{name: row[name] for name in FIELDS},
                 characters=row["characters"],

@@ -25,10 +25,20 @@ import pyarrow
 import pyarrow.parquet
 import tokenizers
 
-from workbench import cleaning, corpus, duplicates, identify, languages, passages, personal, signals
+from workbench import (
+    cleaning,
+    corpus,
+    disk,
+    duplicates,
+    identify,
+    languages,
+    passages,
+    personal,
+    signals,
+)
 from workbench import run as runs
 from workbench.errors import Stopped
-from workbench.recipe import Data, Duplicates
+from workbench.sections import Data, Duplicates
 
 TABLE, BANDS, SIGNATURES = "documents.parquet", "bands.bin", "signatures.bin"
 TALLY, SAMPLES = "tally.json", "samples.jsonl"
@@ -90,7 +100,7 @@ def measure(task: Task) -> dict[str, int]:
     """
     stop_if_asked(task)
     if not (task.path / TALLY).exists():
-        with runs.told_when_full(task.folder):
+        with disk.told_when_full(task.folder):
             # A name of its own: a worker that outlived a killed run may still be at this piece.
             temporary = task.folder / f".{uuid.uuid4().hex}"
             temporary.mkdir()
@@ -100,7 +110,7 @@ def measure(task: Task) -> dict[str, int]:
                     temporary.rename(task.path)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-    totals: dict[str, int] = runs.read_json(task.path / TALLY)["totals"]
+    totals: dict[str, int] = disk.read_json(task.path / TALLY)["totals"]
     return totals
 
 
@@ -172,7 +182,7 @@ class _Piece:
             for tally in tallies.values():
                 for row in tally.sample_rows():
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
-        runs.write_json(
+        disk.write_json(
             self._folder / TALLY,
             {
                 "totals": dict(self._totals),

@@ -20,7 +20,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from workbench import languages, merges
+from workbench import disk, languages, merges
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -243,7 +243,7 @@ def _whole_texts(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return a hash of everything that decides how text becomes tokens."""
-    return runs.text_hash(tokenizer.backend_tokenizer.to_str())
+    return disk.text_hash(tokenizer.backend_tokenizer.to_str())
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:

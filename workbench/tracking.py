@@ -14,7 +14,7 @@ from accelerate.utils import ProjectConfiguration
 
 from workbench import run as runs
 from workbench.errors import UserError
-from workbench.recipe import Training
+from workbench.sections import Training
 
 FOLDER = "tracking"
 # What Accelerate's tracker of that name imports; any of them serves.

@@ -21,12 +21,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from workbench import bits, checkpoint, loss, optimizers, pace, processes, sharding, tracking
+from workbench import (
+    bits,
+    checkpoint,
+    loss,
+    memory,
+    optimizers,
+    pace,
+    processes,
+    sharding,
+    terminal,
+    tracking,
+)
 from workbench import model as models
 from workbench import run as runs
 from workbench.averages import Average
 from workbench.pace import Pace
-from workbench.recipe import Training
+from workbench.sections import Training
 from workbench.sequences import Ahead, Batch, Feed, Phase
 
 
@@ -140,7 +151,7 @@ class _Loop:
     def _take_up(self) -> None:
         found, problems = checkpoint.latest(self.checkpoints)
         for problem in problems:
-            runs.Progress(self._name).update(problem, last=True)
+            terminal.Progress(self._name).update(problem, last=True)
         if found is None:
             # A session that was killed may have left rows of this loop, which begins anew.
             self.run.rewind_metrics(self.run.metrics_before(self.label))
@@ -150,7 +161,7 @@ class _Loop:
         self.skipped = state["skipped"]
         self.feed.restore(state["drawn"])
         self.run.rewind_metrics(state["metrics_size"])
-        runs.Progress(self._name).update(f"goes on from step {self.step}", last=True)
+        terminal.Progress(self._name).update(f"goes on from step {self.step}", last=True)
 
     @property
     def _name(self) -> str:
@@ -165,7 +176,7 @@ class _Loop:
             return self._go(ahead, stop)
 
     def _go(self, ahead: Ahead, stop: runs.StopSignal) -> Outcome:
-        progress = runs.Progress(self._name)
+        progress = terminal.Progress(self._name)
         measured: dict[str, float] = {}
         bad_in_a_row = 0
         self.model.train()
@@ -194,7 +205,7 @@ class _Loop:
                 "wait_share": round(ahead.waited / training, 6),
                 "seconds_to_go": round(self._tokens_to_go() / speed, 1),
                 "energy_joules": round(self.run.joules(), 3),
-                "memory_bytes": runs.memory(),
+                "memory_bytes": memory.now(),
             }
             if self.accelerator.device.type == "cuda":
                 row["gpu_memory_bytes"] = torch.cuda.max_memory_allocated()

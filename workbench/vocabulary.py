@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from workbench import corpus, fairness, languages, parallel, tokenizer
+from workbench import corpus, disk, fairness, languages, parallel, terminal, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import TokenizerRecipe
@@ -36,7 +36,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
     trained, facts = _train(recipe, sample, _leading(same, recipe))
     faults.close()
     wrapped = tokenizer.wrap(trained)
-    with runs.told_when_full(run.path):
+    with disk.told_when_full(run.path):
         wrapped.save_pretrained(run.path / "tokenizer")
     own = tokenizer.FastCutter(trained)
     measured = {OWN: own, **others}
@@ -89,7 +89,7 @@ def _train(
 ) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """Return the tokenizer and what the record says of its training."""
     wanted = recipe.vocabulary
-    progress = runs.Progress(f"tokenizer {recipe.name}")
+    progress = terminal.Progress(f"tokenizer {recipe.name}")
     facts: dict[str, Any] = {}
     if wanted.parity:
         counted: dict[str, Counter[str]] = defaultdict(Counter)
@@ -212,7 +212,7 @@ class Sample:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield language and text of the documents to learn from."""
         limit = self._recipe.vocabulary.bytes_per_language
-        progress = runs.Progress(f"tokenizer {self._recipe.name}")
+        progress = terminal.Progress(f"tokenizer {self._recipe.name}")
         for document in corpus.read(self._data, self._faults):
             self.documents[document.lang] += 1
             size = len(document.text.encode())

@@ -12,11 +12,11 @@ from typing import Any
 import ipywidgets as w
 from IPython.display import HTML
 
-from workbench import energy, generate, languages, monitor, passages, recipe, render
+from workbench import disk, energy, generate, languages, monitor, passages, recipe, render
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.panel import WIDE, Panel
-from workbench.recipe import Sampling
+from workbench.sections import Sampling
 
 POLL_SECONDS = 1.0
 LISTED = 14
@@ -291,7 +291,7 @@ class TrainingMonitor(Panel):
     def _command(self) -> list[str]:
         """Return what starts the training; a run of another recipe than asked for is refused."""
         file = self._run.path / runs.RECIPE
-        if self._asked and not (file.exists() and runs.read_text(file) == self._wanted):
+        if self._asked and not (file.exists() and disk.read_text(file) == self._wanted):
             return self._asked
         return ["resume", self._run.reference]
 

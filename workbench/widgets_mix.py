@@ -13,7 +13,7 @@ from IPython.display import HTML
 from workbench import mixing, render
 from workbench.errors import UserError
 from workbench.panel import WIDE, Panel
-from workbench.recipe import Mix
+from workbench.sections import Mix
 
 # Stands for the language in the paths of a datamix.txt.
 PLACE = "{tag}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as w
 from IPython.display import HTML
 
-from workbench import corpus, fairness, parallel, passages, recipe, render, tokenizer
+from workbench import corpus, fairness, parallel, passages, render, sections, tokenizer
 from workbench import languages as registry
 from workbench import run as runs
 from workbench.errors import UserError, nearest
@@ -123,7 +123,7 @@ class TokenView(Panel):
 
 def _held_back() -> str:
     """Return the first passage that recipes measure on, unless they say otherwise."""
-    data = recipe.Data()
+    data = sections.Data()
     return next(
         name for name in passages.index()["passages"] if corpus.split_of(name, data) == "test"
     )
