@@ -31,10 +31,13 @@ def test_precision_is_measured_and_an_explicit_one_obeyed(model):
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_a_short_run_is_not_compiled_and_says_why(series):
-    happened = runs.find("pretrain/starter").record["happened"]
-    assert happened["compiled"] is False
-    assert happened["compile_why"].endswith("too few to repay it") or pace.missing_compiler()
+@needs_compiler
+def test_a_short_run_is_not_compiled_and_says_why(model):
+    config = Training(steps=100, batch=4, sequence=256)
+    # Two of its four sequences take half a second: the run takes 100 s.
+    chosen, why, seconds = pace.choose_compiled(model, config, "fp32", plain=0.5)
+    assert (chosen, why) == (False, "about 100 s of steps are too few to repay it")
+    assert seconds == {"plain": 1.0}
 
 
 def test_without_a_compiler_nothing_is_tried(model, monkeypatch):

@@ -65,7 +65,6 @@ def _settle(run: runs.Run, model: torch.nn.Module, config: Training, part: str) 
     if "compiled" in known:
         return Pace(known["precision"], _still_compiled(run, known["compiled"]))
     precision, timings = choose_precision(model, config)
-    _give_back()
     began = time.perf_counter()
     compiled, why, seconds = choose_compiled(model, config, precision, timings.get(precision))
     _give_back()
@@ -102,6 +101,7 @@ def choose_precision(model: torch.nn.Module, config: Training) -> tuple[str, dic
     for name in ("fp32", "bf16"):
         timed = [_seconds(objective, tokens, name) for _ in range(4)]
         seconds[name] = min(timed[1:])
+        _give_back()
     return ("bf16" if seconds["fp32"] > BF16_GAIN * seconds["bf16"] else "fp32"), seconds
 
 
@@ -149,6 +149,7 @@ def choose_compiled(
             for _ in range(3):
                 with torch.compiler.set_stance("force_eager"):
                     timed["plain"].append(more * _seconds(objective, few, precision))
+                _give_back()
                 timed["compiled"].append(_seconds(fast, tokens, precision))
     except Exception as fault:  # the compiler, the code generator and the tracer raise their own
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
@@ -220,8 +221,13 @@ def _give_back() -> None:
 
 
 def _few_tokens(config: Training) -> torch.Tensor:
-    """Return a batch small enough to time often, shape ``(rows, length + 1)``."""
-    return torch.zeros(min(config.batch, 4), min(config.sequence, 256) + 1, dtype=torch.long)
+    """Return a batch small enough to time often, shape ``(rows, length + 1)``.
+
+    Plain steps keep far more for the backward pass than compiled ones: with 512 tokens they stay
+    below what the training itself will take.
+    """
+    length = min(config.sequence, 256)
+    return torch.zeros(min(config.batch, max(1, 512 // length)), length + 1, dtype=torch.long)
 
 
 def _seconds(objective: NextToken, tokens: torch.Tensor, precision: str) -> float:
