@@ -12,7 +12,8 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import commands, processes
+from workbench import bits, commands, packing, processes
+from workbench import model as models
 from workbench import run as runs
 from workbench.errors import OutOfSpace, Stopped, UserError
 from workbench.recipe import Training
@@ -130,12 +131,22 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
     assert max((whole[name] - shards[name]).abs().max() for name in whole) < 3e-3
 
 
-def test_shards_compute_in_bf16_as_one_process_does(series):
-    words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3")
-    commands.run(STARTER, "name=unsharded-bf16", *words, quiet=True)
+def test_shards_compute_in_bf16_as_one_process_does_and_each_size_of_a_ladder_is_measured(series):
+    ladder = "ladder={rungs: [femto, pico], documents: 3, resamples: 100}"
+    words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3", ladder)
+    one = commands.run(STARTER, "name=unsharded-bf16", *words, quiet=True)
     finish(launch(2, "run", STARTER, "name=shards-bf16", *words, **SHARDS))
     assert losses("shards-bf16") == pytest.approx(losses("unsharded-bf16"), rel=1e-3)
     assert {weight.dtype for weight in weights("shards-bf16").values()} == {torch.float32}
+    two = runs.find("pretrain/shards-bf16")
+    measured = [[row["bits_per_byte"] for row in run.read_result("rungs")] for run in (one, two)]
+    assert measured[1] == pytest.approx(measured[0], rel=1e-3)
+    # What was measured in shards is what the rung that was written has, in full precision.
+    pack = packing.Pack(runs.root() / packing.CACHE / two.record["happened"]["pack"])
+    shard, end = pack.shard("mlt_Latn", "validation"), pack.facts["end_token"]
+    again, _ = bits.of_documents(models.load(str(two.path / "rungs" / "pico")), shard, end, 64, 3)
+    told = runs.read_json(two.path / "rungs" / "pico" / "done.json")["measured"]["mlt_Latn"]["bits"]
+    assert told == pytest.approx(again.tolist(), rel=1e-5)
 
 
 def test_mistakes_are_told_once_and_end_all(series):
