@@ -30,7 +30,7 @@ def count() -> int:
 
 def rank() -> int:
     """Return this process's number, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return runs.process_rank()
 
 
 def is_first() -> bool:

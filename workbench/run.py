@@ -70,12 +70,17 @@ def root() -> Path:
     return Path(os.environ.get("WORKBENCH_RUNS", home() / "runs")).resolve()
 
 
-def is_first_process() -> bool:
-    """Whether this process writes; of several that train together, the first one does.
+def process_rank() -> int:
+    """Return this process's number among those that train together, from 0.
 
-    Launchers say so in ``RANK``, as ``torchrun`` does.
+    Launchers say it in ``RANK``, as ``torchrun`` does.
     """
-    return os.environ.get("RANK", "0") == "0"
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Whether this process writes; of several that train together, the first one does."""
+    return process_rank() == 0
 
 
 class Run:
