@@ -91,7 +91,7 @@ def ours(
         os.environ["WORKBENCH_HOME"] = home
         run = runs.Run.begin(recipe.parse("kind: inspect\nname: timed\nwhy: to time a training\n"))
         clock = Clock()
-        metric, of_documents, save = runs.Run.metric, bits.of_documents, checkpoint.save
+        metric, of_shards, save = runs.Run.metric, bits.of_shards, checkpoint.save
 
         def watched(self: Any, **row: Any) -> None:
             metric(self, **row)
@@ -99,7 +99,7 @@ def ours(
             clock.rows.append(row)
 
         runs.Run.metric = watched  # type: ignore[method-assign]
-        bits.of_documents = clock.outside(of_documents)
+        bits.of_shards = clock.outside(of_shards)
         checkpoint.save = clock.outside(save)
         try:
             chosen = pace.settle(run, model, config)
@@ -107,7 +107,7 @@ def ours(
             train.train(run, model, phases, config, Path(home) / "saved", chosen)
         finally:
             runs.Run.metric = metric  # type: ignore[method-assign]
-            bits.of_documents, checkpoint.save = of_documents, save
+            bits.of_shards, checkpoint.save = of_shards, save
         happened = dict(run.record["happened"])
         run.leave("stopped")
     return clock, happened

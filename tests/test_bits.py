@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast, Qwen3Config
 
-from workbench import bits, packing, tokenizer
+from workbench import bits, packing, processes, tokenizer
 from workbench import model as models
 from workbench import run as runs
 
@@ -61,6 +61,50 @@ def test_batching_and_padding_change_nothing(series, monkeypatch):
     monkeypatch.setattr(bits, "LOGITS_AT_ONCE", 1)
     alone, _ = bits.of_documents(model, held, pack.facts["end_token"], 64, limit=6)
     assert together == pytest.approx(alone, rel=1e-5)
+
+
+class Counting(Fixed):
+    calls = 0
+
+    def forward(self, input_ids, use_cache=False):
+        self.calls += 1
+        return super().forward(input_ids, use_cache)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 8])
+def test_processes_share_the_documents_and_call_the_model_equally_often(together, monkeypatch):
+    shards = {
+        "a": shard([1, 2, 3], [1], [2, 2, 2, 2, 2], [3, 3]),
+        "b": shard([1, 1], [2], [3, 1, 2]),
+        "c": shard([3]),
+    }
+    by_hand = {"a": [6, 1, 10], "b": [2, 2, 6], "c": [3]}
+    monkeypatch.setattr(bits, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(processes, "count", lambda: together)
+    parts, models_ = [], []
+    for rank in range(together):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(processes, "summed", lambda values: parts.append(values) or values)
+        models_.append(Counting([0.125, 0.5, 0.25, 0.125]))
+        bits.of_shards(models_[-1], shards, END, 4, limit=3)
+    # Seven documents, the third one in two windows; each window is a call.
+    assert len({model.calls for model in models_}) == 1
+    own = [int(np.count_nonzero(part)) for part in parts]
+    assert own == [len(range(rank, 7, together)) for rank in range(together)]
+    monkeypatch.setattr(processes, "summed", lambda values: sum(parts))
+    whole = bits.of_shards(Fixed([0.125, 0.5, 0.25, 0.125]), shards, END, 4, limit=3)
+    assert {name: found.tolist() for name, (found, _) in whole.items()} == {
+        name: pytest.approx(expected) for name, expected in by_hand.items()
+    }
+    assert {name: sizes.tolist() for name, (_, sizes) in whole.items()} == {
+        "a": [6, 2, 10],
+        "b": [4, 2, 6],
+        "c": [2],
+    }
+
+
+def test_nothing_is_measured_where_there_is_nothing():
+    assert bits.of_shards(Fixed([0.5, 0.5]), {}, END, 4) == {}
 
 
 def test_intervals_hold_the_estimate_and_shrink_with_more_documents():

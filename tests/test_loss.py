@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 
-from workbench import loss
+from workbench import chunks, loss
 from workbench import model as models
 
 VOCABULARY, WIDTH, TOKENS = 300, 16, 37
@@ -110,7 +110,7 @@ def test_a_second_backward_pass_is_refused():
 
 @pytest.mark.parametrize("adapted", [False, True])
 def test_a_model_with_tied_weights_gets_the_gradients_of_its_whole_logits(adapted, monkeypatch):
-    monkeypatch.setattr(loss, "AT_ONCE_CPU", 7 * VOCABULARY)
+    monkeypatch.setattr(chunks, "AT_ONCE_CPU", 7 * VOCABULARY)
     model = models.build("nano", VOCABULARY, 64, 0, 1)
     if adapted:
         model = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear"))

@@ -1,3 +1,6 @@
+import warnings
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -55,3 +58,14 @@ def test_no_model_there_is_one_line(series, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
     with pytest.raises(UserError, match="cannot be loaded"):
         models.load(str(tmp_path))
+
+
+def test_layers_are_recomputed_by_the_name_that_the_library_has():
+    model = models.build("nano", 300, 64, 0, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.recompute_layers(model)
+    assert all(layer.gradient_checkpointing for layer in model.model.layers)
+    asked = []
+    models.recompute_layers(SimpleNamespace(gradient_checkpointing_enable=asked.append))
+    assert asked == [{"use_reentrant": False}]

@@ -8,9 +8,11 @@ import pytest
 import torch
 from conftest import PROJECT
 
-from workbench import __main__, commands, machines, plan, plots_plan
+from workbench import __main__, chunks, commands, loss, machines, optimizers, plan, plots_plan
 from workbench import model as models
+from workbench import recipe as recipes
 from workbench import run as runs
+from workbench.averages import Average
 from workbench.errors import UserError
 from workbench.family import SIZES, Shape
 
@@ -86,16 +88,89 @@ def test_memory_by_hand():
         8 * total,
     )
     layer = 4 * 128 + 2 * (128 + 3 * 128 + 3 * 64) + 4 * 4 + 2 * (128 + 4 * 384)
-    assert kept["activations"] == 128 * (4 * layer + 6 * 128)
-    assert kept["logits"] == 10 * 128 * 1000
+    assert kept["activations"] == 128 * (4 * layer + 12 * 128)
+    matrices = 4 * (128 * 128 * 2 + 2 * 128 * 64 + 3 * 128 * 384)
+    assert kept["gathered"] == 2 * matrices
+    assert kept["average"] == 0
+    # All logits at once; hidden states; output matrix in bf16, its gradient, what one chunk adds.
+    assert kept["loss"] == 2 * 128 * 1000 + 4 * 128 * 128 + (2 + 4 + 2) * 1000 * 128
     again = one.memory(checkpointing=True)
-    assert again["activations"] == 128 * (2 * 128 * 4 + layer + 6 * 128)
+    assert again["activations"] == 128 * (4 * 128 * 4 + layer + 12 * 128)
     assert {part: again[part] for part in again if part != "activations"} == {
         part: kept[part] for part in kept if part != "activations"
     }
-    muon = plan.make("nano", dataclasses.replace(assumed, optimizer="muon", loss_chunk=16))
-    assert muon.memory()["optimizer"] == 8 * total - 4 * 4 * shape.layer_matrices
-    assert muon.memory()["logits"] == 10 * 16 * 1000
+    more = dataclasses.replace(assumed, optimizer="muon", compiled=False, average=True)
+    muon = plan.make("nano", more).memory()
+    assert muon["optimizer"] == 4 * matrices + 8 * (total - matrices)
+    assert muon["average"] == 4 * total
+    assert muon["loss"] - kept["loss"] == (21 - 2) * 128 * 1000
+    assert matrices == 4 * shape.layer_matrices
+
+
+def test_memory_of_two_gpus_by_hand():
+    two = plan.make("prelude-9b", plan.Assumptions(sequence=4096, average=True), gpus=2)
+    parts, shape = two.memory(), SIZES["prelude-9b"]
+    output = 262144 * 4096
+    # Two layers and a gradient in bf16, which is added up in fp32; two matrices and a gradient.
+    assert parts["gathered"] == (3 * 2 + 4) * shape.layer_parameters + 4 * 3 * output
+    assert parts["average"] == parts["weights"] == 4 * two.parameters / 2
+    # 2**30 logits are 8 chunks of 2**27, of 512 tokens each.
+    assert chunks.rows(4096, 262144, chunks.AT_ONCE_GPU) == 512
+    assert parts["loss"] == 2 * 2**27 + 4 * 4096 * 4096 + 8 * output
+
+
+def bytes_of_a_step(config, vocabulary):
+    """Train a step of ``nano`` as the loop does; return the most bytes that its tensors took."""
+    model = models.build("nano", vocabulary, config.sequence, 0, 1)
+    objective = loss.NextToken(model)
+    if config.recompute:
+        models.recompute_layers(model)
+    every = optimizers.of(model, config)
+    average = Average(model, config.average) if config.average else None
+    tokens = torch.randint(vocabulary, (config.batch, config.sequence + 1))
+
+    def step():
+        for _ in range(config.accumulation):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+                objective(tokens)[0].backward()
+        for optimizer in every:
+            optimizer.step()
+            optimizer.zero_grad()
+        if average is not None:
+            average.update()
+
+    step()
+    lasting = [*model.parameters(), *(average.tensors().values() if average else ())]
+    lasting += [one for each in every for kept in each.state.values() for one in kept.values()]
+    with torch.profiler.profile(profile_memory=True) as profiled:
+        step()
+    events = profiled.profiler.kineto_results.events()
+    moves = sorted((one.start_ns(), one.nbytes()) for one in events if one.name() == "[memory]")
+    there = most = sum(one.nbytes for one in lasting)
+    for _, size in moves:
+        there += size
+        most = max(most, there)
+    return most
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "precision=bf16",
+        "precision=fp32 optimizer=muon",
+        "precision=bf16 average=0.9 accumulation=2",
+        "precision=bf16 recompute=true",
+    ],
+)
+def test_memory_is_what_a_step_takes(words):
+    overrides = [f"train.{word}" for word in ("batch=8", "compile=never", *words.split())]
+    text = "kind: pretrain\nname: x\nwhy: to see\ntokenizer: t\nmodel: nano\n"
+    recipe = recipes.parse(text, overrides)
+    made = plan.of_recipe(recipe, plan.Assumptions(vocabulary=2000), None, 1)
+    planned = sum(made.memory().values()) - plan.RESERVE_BYTES
+    measured = bytes_of_a_step(recipe.train, 2000)
+    # What is at its most at other moments: the gradients, or a layer that is computed again.
+    assert 0.99 < planned / measured < (1.25 if recipe.train.recompute else 1.1)
 
 
 def test_a_plan_takes_the_optimizer_of_its_recipe_unless_told_otherwise(house):
@@ -134,6 +209,10 @@ def test_a_recipe_is_planned_as_it_would_run(series):
     assert made.batch == 6
     again = plan.make(STARTER, overrides=("train.recompute=true",))
     assert again.memory() == plan.make(STARTER).memory(checkpointing=True)
+    words = ("train.average=0.9", "train.compile=never", "train.precision=fp32")
+    more = plan.make(STARTER, overrides=words)
+    assert more.memory()["average"] == more.memory()["weights"] > 0
+    assert (more.precision, more.assumptions.compiled) == ("fp32", False)
     with pytest.raises(
         UserError, match="the 4 sequences of a step cannot be dealt out evenly to 3"
     ):

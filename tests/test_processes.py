@@ -12,7 +12,8 @@ import torch
 from conftest import PROJECT
 from safetensors.torch import load_file
 
-from workbench import commands, disk, processes
+from workbench import bits, commands, disk, packing, processes
+from workbench import model as models
 from workbench import run as runs
 from workbench.errors import OutOfSpace, Stopped, UserError
 from workbench.sections import Training
@@ -52,6 +53,13 @@ def losses(name):
     return [row["loss"] for row in runs.find(f"pretrain/{name}").metrics()]
 
 
+def measure(model, run, tag, documents):
+    """Measure validation text of ``run`` in this process; return bits and bytes."""
+    pack = packing.Pack(runs.root() / packing.CACHE / run.record["happened"]["pack"])
+    shard, end = pack.shard(tag, "validation"), pack.facts["end_token"]
+    return bits.of_documents(models.load(model), shard, end, 64, documents)
+
+
 def wait_for_step(name, step, process):
     for _ in range(2400):
         if len(disk.read_jsonl(runs.root() / "pretrain" / name / runs.METRICS)) >= step:
@@ -84,6 +92,11 @@ def test_two_processes_have_the_loss_of_one(alone, pair):
         assert torch.allclose(weights("pair")[name], tensor, atol=1e-4), name
     both = pair.metrics()[-1]["bits_per_byte"], alone.metrics()[-1]["bits_per_byte"]
     assert both[0] == pytest.approx(both[1], rel=1e-4)
+    # Each measured half of the documents; together they have what one process measures.
+    again = {
+        tag: bits.per_byte(*measure("pretrain/pair", pair, tag, documents=2)) for tag in both[0]
+    }
+    assert both[0] == pytest.approx(again, rel=1e-6)
 
 
 def test_when_one_of_two_is_killed_both_end_and_the_run_goes_on_to_the_same_bits(pair):
@@ -101,6 +114,11 @@ def test_when_one_of_two_is_killed_both_end_and_the_run_goes_on_to_the_same_bits
     told = finish(launch(2, "resume", "pretrain/widow"))
     assert "goes on from step 4" in told
     assert losses("widow") == losses("pair")
+    measured = [
+        [row.get("bits_per_byte") for row in runs.find(f"pretrain/{name}").metrics()]
+        for name in ("widow", "pair")
+    ]
+    assert measured[0] == measured[1]
     first, other = weights("pair"), weights("widow")
     assert all(torch.equal(first[name], other[name]) for name in first)
 
@@ -130,12 +148,20 @@ def test_a_model_in_shards_goes_on_in_another_number_of_processes(alone):
     assert max((whole[name] - shards[name]).abs().max() for name in whole) < 3e-3
 
 
-def test_shards_compute_in_bf16_as_one_process_does(series):
-    words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3")
-    commands.run(STARTER, "name=unsharded-bf16", *words, quiet=True)
+def test_shards_compute_in_bf16_as_one_process_does_and_each_size_of_a_ladder_is_measured(series):
+    ladder = "ladder={rungs: [femto, pico], documents: 3, resamples: 100}"
+    words = ("train.steps=3", "train.precision=bf16", "train.validate_every=3", ladder)
+    one = commands.run(STARTER, "name=unsharded-bf16", *words, quiet=True)
     finish(launch(2, "run", STARTER, "name=shards-bf16", *words, **SHARDS))
     assert losses("shards-bf16") == pytest.approx(losses("unsharded-bf16"), rel=1e-3)
     assert {weight.dtype for weight in weights("shards-bf16").values()} == {torch.float32}
+    two = runs.find("pretrain/shards-bf16")
+    measured = [[row["bits_per_byte"] for row in run.read_result("rungs")] for run in (one, two)]
+    assert measured[1] == pytest.approx(measured[0], rel=1e-3)
+    # What was measured in shards is what the rung that was written has, in full precision.
+    again, _ = measure(str(two.path / "rungs" / "pico"), two, "mlt_Latn", documents=3)
+    told = runs.read_json(two.path / "rungs" / "pico" / "done.json")["measured"]["mlt_Latn"]["bits"]
+    assert told == pytest.approx(again.tolist(), rel=1e-5)
 
 
 def test_mistakes_are_told_once_and_end_all(series):

@@ -9,11 +9,14 @@ cost of ending a document is left out, because a byte count has no byte for it.
 :func:`of_second_halves` is the score of Goldfish (Chang et al. 2024, arXiv 2408.10441): the bits of
 a sentence's second half, given its first. A model that knows many languages has found out by then
 which one it reads, so it is compared fairly with one that only knows that one.
+
+Where several processes train together each measures its share of the documents, all of them call
+the model equally often, as a model in shards needs, and each returns the bits of every document.
 """
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerFast
 
-from workbench import tokenizer
+from workbench import processes, tokenizer
 from workbench.loss import IGNORED
 from workbench.packing import Shard
 
@@ -64,12 +67,35 @@ def of_documents(
     Returns:
         Two arrays of shape ``(documents,)``.
     """
-    count = len(shard.ends) if limit is None else min(limit, len(shard.ends))
+    (measured,) = of_shards(model, {"": shard}, end_token, sequence, limit, autocast).values()
+    return measured
+
+
+def of_shards(
+    model: torch.nn.Module,
+    shards: Mapping[str, Shard],
+    end_token: int,
+    sequence: int,
+    limit: int | None = None,
+    autocast: contextlib.AbstractContextManager[object] | None = None,
+) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
+    """Return for each of ``shards`` what :func:`of_documents` does, measured together."""
     windows: list[_Window] = []
-    for number in range(count):
-        tokens = np.concatenate(([end_token], shard.document(number)))
-        windows += _windows(number, tokens, np.ones(len(tokens) - 1, dtype=bool), sequence)
-    return _measure(model, windows, count, autocast), shard.sizes[:count]
+    places: dict[str, slice] = {}
+    total = 0
+    for name, shard in shards.items():
+        count = len(shard.ends) if limit is None else min(limit, len(shard.ends))
+        for number in range(count):
+            tokens = np.concatenate(([end_token], shard.document(number)))
+            counted = np.ones(len(tokens) - 1, dtype=bool)
+            windows += _windows(total + number, tokens, counted, sequence)
+        places[name] = slice(total, total + count)
+        total += count
+    bits = _measure(model, windows, total, autocast)
+    return {
+        name: (bits[place], shards[name].sizes[: place.stop - place.start])
+        for name, place in places.items()
+    }
 
 
 def of_second_halves(
@@ -169,15 +195,22 @@ def _measure(
     bits = np.zeros(count)
     # Windows of like length share a batch, so that little is padded.
     windows.sort(key=lambda window: len(window.tokens))
+    shares: list[list[_Window]] = [[] for _ in range(processes.count())]
+    for window in windows:
+        shares[window.number % len(shares)].append(window)
+    batches = [_batches(share, _vocabulary(model)) for share in shares]
+    own, turns = batches[processes.rank()], max(map(len, batches))
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode(), autocast or contextlib.nullcontext():
-            for batch in _batches(windows, _vocabulary(model)):
+            for batch in own:
                 np.add.at(bits, [window.number for window in batch], _window_bits(model, batch))
+            for _ in range(turns - len(own)):
+                _window_bits(model, windows[:1])
     finally:
         model.train(was_training)
-    return bits
+    return processes.summed(bits)
 
 
 def _vocabulary(model: torch.nn.Module) -> int:

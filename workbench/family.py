@@ -6,6 +6,10 @@ library, so that a run of any size can be counted before anything is installed o
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "bf16"]
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,32 @@ class Shape:
             "vocabulary": 6 * vocabulary * self.width,
         }
 
-    def activation_bytes_per_token(self) -> dict[str, int]:
+    def activation_bytes_per_token(
+        self, precision: Precision = "bf16", compiled: bool = True
+    ) -> dict[str, int]:
         """Return the bytes that one layer keeps for the backward pass, for each token.
 
-        The count of Korthikanti et al. (arXiv 2205.05198, section 4.1) for this architecture, in
-        bf16: no dropout masks; flash attention keeps the logarithm of the sum of each row, in fp32,
-        in place of the scores; grouped queries have fewer keys and values; queries and keys are
-        kept before their norm too; SwiGLU keeps gate, up, the gate's activation and the product.
-        Norms are taken to keep their input alone, as fused or compiled ones do.
+        The count of Korthikanti et al. (arXiv 2205.05198, section 4.1) for this architecture: no
+        dropout masks; flash attention keeps the logarithm of the sum of each row, in fp32, in place
+        of the scores; grouped queries have fewer keys and values; queries and keys are kept before
+        their norm too; SwiGLU keeps gate, up, the gate's activation and the product. Compiled norms
+        keep their input alone. Plain ones keep what they made of it too, in fp32, and autocast to
+        bf16 makes a copy of a layer's input for each matrix that it is multiplied with.
         """
+        each, width, logarithms = BYTES[precision], self.width, 4 * self.heads
+        projected = self.query_width + self.key_width
+        if compiled:
+            return {
+                "norms": 2 * each * width,
+                "attention": each * (width + 3 * projected) + logarithms,
+                "feed-forward": each * (width + 4 * self.feed_forward),
+            }
+        copies = {"fp32": (1, 1), "bf16": (3, 2)}[precision]
         return {
-            "norms": 2 * 2 * self.width,
-            "attention": 2 * (self.width + 3 * self.query_width + 3 * self.key_width)
-            + 4 * self.heads,
-            "feed-forward": 2 * (self.width + 4 * self.feed_forward),
+            # Input and normed input; one root for each token, and for each head of each token.
+            "norms": 4 * (2 * 2 * width + 2 + self.heads + self.key_value_heads),
+            "attention": copies[0] * each * width + (4 + 3 * each) * projected + logarithms,
+            "feed-forward": copies[1] * each * width + 4 * each * self.feed_forward,
         }
 
 

@@ -18,7 +18,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from workbench import bits, checkpoint, disk, pace, processes, scaling, terminal, train
+from workbench import (
+    bits,
+    checkpoint,
+    disk,
+    loss,
+    pace,
+    processes,
+    scaling,
+    sharding,
+    terminal,
+    train,
+)
 from workbench import model as models
 from workbench import run as runs
 from workbench.errors import UserError
@@ -164,6 +175,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Return what a size took, and its bits on validation documents, in full precision."""
     last = [row for row in run.metrics() if row["label"] == size][-1]
+    asked = _to_be_asked(recipe, text, model, size)
     measured = {}
     progress = terminal.Progress(f"{run.reference} {size}")
     for tag in _trained(text):
@@ -171,7 +183,7 @@ def _measure(
         if not len(shard.ends):
             continue
         of_each, sizes = bits.of_documents(
-            model,
+            asked,
             shard,
             text.pack.facts["end_token"],
             recipe.train.sequence,
@@ -191,6 +203,24 @@ def _measure(
         "precision": outcome.precision,
         "measured": measured,
     }
+
+
+def _to_be_asked(
+    recipe: PretrainRecipe, text: Phase, model: torch.nn.Module, size: str
+) -> torch.nn.Module:
+    """Return what answers for a trained model in full precision: itself, unless it is in shards.
+
+    Then it is whole only inside of what trained it, and there in the precision of the training. A
+    second model with its weights, in shards too, answers for it.
+    """
+    if not sharding.is_sharded(model):
+        return model
+    vocabulary, end = text.pack.facts["vocabulary"], text.pack.facts["end_token"]
+    second = models.build(size, vocabulary, recipe.train.sequence, end, recipe.train.seed)
+    asked = loss.NextToken(second).to(next(model.parameters()).device)
+    sharding.shard(asked, loss.blocks(second), "fp32", reshard=True)
+    sharding.take_weights(second, model)
+    return asked
 
 
 def _trained(text: Phase) -> list[str]:

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from workbench import chunks
+
 IGNORED = -100
-# Logits made at a time. On a CPU 16 MB of them in float32 were fastest of 8 to 64 MB; a GPU wants
-# matrices large enough to fill it.
-AT_ONCE_CPU, AT_ONCE_GPU = 2**22, 2**27
 
 _Chunk = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
@@ -124,10 +123,8 @@ def linear_cross_entropy(
     """
     device = hidden.device.type
     if at_once is None:
-        at_once = AT_ONCE_CPU if device == "cpu" else AT_ONCE_GPU
-    # Chunks of one size, so that a compiled one fits all but the last.
-    chunks = max(1, -(-hidden.shape[0] * weight.shape[0] // at_once))
-    rows = max(1, -(-hidden.shape[0] // chunks))
+        at_once = chunks.AT_ONCE_CPU if device == "cpu" else chunks.AT_ONCE_GPU
+    rows = chunks.rows(hidden.shape[0], weight.shape[0], at_once)
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
     chunk = _compiled_chunk() if compiled else _chunk

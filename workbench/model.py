@@ -128,7 +128,9 @@ def recompute_layers(model: Any) -> None:
 
     Less memory for about a third more work (arXiv 1604.06174); the numbers stay the same.
     """
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    # Late releases of transformers 5 have the one name, early ones only the other.
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def parameters(model: torch.nn.Module) -> int:

@@ -9,7 +9,9 @@ from workbench.errors import UserError, nearest
 from workbench.plan import Plan
 
 # How the parts of memory are filled beside their colour, so that none depends on colour alone.
-HATCHES = ("", "//", "..", "xx", "\\\\", "--", "")
+HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++", "")
+# What is set aside stands last.
+COLOURS = (*drawing.PALETTE, drawing.FAINT)
 
 
 def show(plan: Plan, name: str = "memory") -> Any:
@@ -43,10 +45,10 @@ def memory(plan: Plan) -> Any:
                 height,
                 amount / 1e9,
                 left=left / 1e9,
-                color=drawing.PALETTE[number],
+                color=COLOURS[number],
                 edgecolor="white",
                 hatch=HATCHES[number],
-                label=part if height == 0 else None,
+                label=part if height == 0 and amount else None,
             )
             left += amount
     if plan.machine is not None:

@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from workbench import provenance
 from workbench import recipe as recipes
 from workbench import run as runs
 from workbench.errors import OutOfSpace, Stopped, UserError
@@ -27,7 +31,7 @@ def count() -> int:
 
 def rank() -> int:
     """Return this process's number, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return provenance.rank()
 
 
 def is_first() -> bool:
@@ -121,6 +125,19 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * count()
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def summed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what the processes gave, added up entry by entry: the same in each of them."""
+    if count() == 1:
+        return values
+    import torch
+    import torch.distributed
+
+    sums = torch.from_numpy(values).to(_state().device)
+    torch.distributed.all_reduce(sums)
+    result: npt.NDArray[np.float64] = sums.cpu().numpy()
+    return result
 
 
 def told(fault: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Where work takes place: the code's commit, the packages' versions, the hardware."""
+"""Where work takes place: process, the code's commit, the packages' versions, the hardware."""
 
 import contextlib
 import importlib.metadata
@@ -20,6 +20,14 @@ PACKAGES = (
     "numpy",
     "pyarrow",
 )
+
+
+def rank() -> int:
+    """Return this process's number among those that train together, from 0.
+
+    Launchers say it in ``RANK``, as ``torchrun`` does.
+    """
+    return int(os.environ.get("RANK", "0"))
 
 
 def here() -> dict[str, Any]:

@@ -100,6 +100,19 @@ def let_go(model: torch.nn.Module) -> None:
             module.reshard()
 
 
+@torch.no_grad()
+def take_weights(model: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Give a model in shards the weights of an ``other`` of its form, in shards over as many.
+
+    Nothing is sent: each process has the rows that it needs.
+    """
+    let_go(other)
+    for own, its in zip(model.parameters(), other.parameters(), strict=True):
+        start, stop = _own_range(own)
+        # Weights of no layer may still be whole after a forward pass.
+        own_rows(own).copy_(own_rows(its) if isinstance(its, DTensor) else its[start:stop])
+
+
 def own_rows(tensor: torch.Tensor) -> torch.Tensor:
     """Return what this process holds of a tensor; all of it, where it is in no shards."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

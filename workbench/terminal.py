@@ -1,9 +1,10 @@
 """What is told in a terminal: how far work has come, and tables of plain text."""
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+
+from workbench import provenance
 
 
 class Progress:
@@ -23,8 +24,7 @@ class Progress:
     def update(self, text: str, last: bool = False) -> None:
         """Show ``text`` if enough time has passed, or if it is the ``last`` word."""
         now = time.monotonic()
-        # Launchers number the processes in RANK, as torchrun does.
-        if (not last and now - self._shown < self._every) or os.environ.get("RANK", "0") != "0":
+        if (not last and now - self._shown < self._every) or provenance.rank() != 0:
             return
         self._shown = now
         line = f"{self._label}: {text}"

@@ -5,7 +5,7 @@ random state is in the checkpoint: a run that was stopped goes on as if it had n
 Numbers go to ``metrics.jsonl``; whoever wants to draw or report reads them there.
 
 Several processes train one model as one does: a step's sequences are the recipe's, whatever their
-number, and are dealt out among them.
+number, and are dealt out among them, as are the documents of a validation.
 """
 
 import contextlib
@@ -322,23 +322,18 @@ class _Loop:
         return measured
 
     def _bits_per_byte(self) -> dict[str, float]:
-        result = {}
-        for tag in self.feed.tags:
-            shard = self.pack.shard(tag, "validation")
-            if not len(shard.ends):
-                continue
-            with pace.plainly(self.pace):
-                measured = bits.of_documents(
-                    # A model in shards is whole only while it is called as a whole.
-                    self.model if self.sharded else self.plain_model,
-                    shard,
-                    self.pack.facts["end_token"],
-                    self.config.sequence,
-                    self.config.validation_documents,
-                    self.accelerator.autocast(),
-                )
-            result[tag] = bits.per_byte(*measured)
-        return result
+        shards = {tag: self.pack.shard(tag, "validation") for tag in self.feed.tags}
+        with pace.plainly(self.pace):
+            measured = bits.of_shards(
+                # A model in shards is whole only while it is called as a whole.
+                self.model if self.sharded else self.plain_model,
+                {tag: shard for tag, shard in shards.items() if len(shard.ends)},
+                self.pack.facts["end_token"],
+                self.config.sequence,
+                self.config.validation_documents,
+                self.accelerator.autocast(),
+            )
+        return {tag: bits.per_byte(*one) for tag, one in measured.items()}
 
     def _save(self, ahead: Ahead) -> None:
         checkpoint.save(
