@@ -7,7 +7,17 @@ import sentencepiece
 import tokenizers
 import yaml
 
-from workbench import corpus, fairness, languages, parallel, passages, recipe, tokenizer, vocabulary
+from workbench import (
+    corpus,
+    cutters,
+    fairness,
+    languages,
+    parallel,
+    passages,
+    recipe,
+    tokenizer,
+    vocabulary,
+)
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -58,8 +68,8 @@ def test_the_series_measures_every_language_on_held_out_text(series):
     assert happened["parallel_sentences"] == len(held_out.ids) > 0
     assert happened["without_parallel"] == []
     assert happened["vocabulary"] == wanted.vocabulary.size
-    cutter = tokenizer.cutter("tokenizer/starter")
-    costs = tokenizer.sentence_costs(cutter, held_out.texts)
+    cutter = cutters.cutter("tokenizer/starter")
+    costs = cutters.sentence_costs(cutter, held_out.texts)
     english = costs["eng_Latn"].sum()
     for row in rows:
         tokens = costs[row["tag"]].sum()

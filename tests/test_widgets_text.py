@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from workbench import commands, corpus, languages, passages, tokenizer, widgets_text
+from workbench import commands, corpus, cutters, languages, passages, widgets_text
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -37,9 +37,9 @@ def test_one_sentence_in_every_language_dearest_first(two):
     counts = [int(row[1].replace(",", "")) for row in rows]
     assert counts == sorted(counts, reverse=True)
     by_name = {row[0]: row for row in rows}
-    cut = tokenizer.cutter(FAIR)
-    english = len(tokenizer.pieces(cut, passages.read("eng_Latn")["river-ferry"][1]))
-    pieces = tokenizer.pieces(cut, passages.read("mlt_Latn")["river-ferry"][1])
+    cut = cutters.cutter(FAIR)
+    english = len(cutters.pieces(cut, passages.read("eng_Latn")["river-ferry"][1]))
+    pieces = cutters.pieces(cut, passages.read("mlt_Latn")["river-ferry"][1])
     maltese = by_name["MalteseMalti"]
     assert maltese[1:3] == [str(len(pieces)), f"{len(pieces) / english:.3f}"]
     assert maltese[3] == "".join(pieces).replace(" ", "␣")
@@ -126,7 +126,7 @@ def test_errors_are_shown_in_the_panel_and_the_button_comes_back(panel, monkeypa
     panel.tokenizers.value = (FAIR,)
     panel.languages.value = "all"
     monkeypatch.setattr(
-        tokenizer, "pieces", lambda *words: (_ for _ in ()).throw(RuntimeError(HOSTILE))
+        cutters, "pieces", lambda *words: (_ for _ in ()).throw(RuntimeError(HOSTILE))
     )
     panel.button.click()
     assert "Problem: &lt;img" in panel.status.value

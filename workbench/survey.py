@@ -23,9 +23,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 import pyarrow.parquet
-import tokenizers
 
-from workbench import cleaning, corpus, duplicates, identify, languages, passages, personal, signals
+from workbench import (
+    cleaning,
+    corpus,
+    cutters,
+    duplicates,
+    identify,
+    languages,
+    passages,
+    personal,
+    signals,
+)
 from workbench import run as runs
 from workbench.errors import Stopped
 from workbench.recipe import Data, Duplicates
@@ -68,8 +77,8 @@ class Task:
     stop: Path
     """Work ends, and what is unfinished is lost, when this file appears."""
     duplicates: Duplicates
-    tokenizer: Path | None
-    """A ``tokenizer.json``, to count tokens with."""
+    tokenizer: str
+    """What :func:`workbench.cutters.cutter` opens, to count tokens with; empty counts none."""
     contamination: Path | None
     """Sorted hashes of the word sequences that evaluation sets hold, uint64."""
     contamination_words: int
@@ -145,7 +154,7 @@ class _Piece:
         self._waiting_documents = 0
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._totals = Counter({"documents": 0, "bytes": 0})
-        self._tokenizer = tokenizer(task.tokenizer) if task.tokenizer else None
+        self._cutter = cutters.cutter(task.tokenizer) if task.tokenizer else None
         self._contamination = (
             np.load(task.contamination, mmap_mode="r") if task.contamination else None
         )
@@ -235,9 +244,9 @@ class _Piece:
             "contaminated": self._contaminated(batch),
             **personal.count_batch(texts),
         }
-        if self._tokenizer is not None:
-            encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-            measured["tokens"] = np.array([len(one.ids) for one in encoded], dtype=np.int64)
+        if self._cutter is not None:
+            encoded = self._cutter.encode(texts)
+            measured["tokens"] = np.array([len(tokens) for tokens in encoded], dtype=np.int64)
         return measured
 
     def _contaminated(self, batch: signals.Batch) -> npt.NDArray[np.int64]:
@@ -281,15 +290,6 @@ def _compact(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if column.dtype == np.float64:
         return column.astype(np.float32)
     return column.astype(np.int32) if name in COUNTS else column
-
-
-def tokenizer(file: Path) -> tokenizers.Tokenizer:
-    """Open a ``tokenizer.json`` so that it counts all of a text, and trusts none of it."""
-    opened = tokenizers.Tokenizer.from_file(str(file))
-    opened.no_truncation()
-    opened.no_padding()
-    opened.encode_special_tokens = True
-    return opened
 
 
 def _text_hash(text: str) -> int:

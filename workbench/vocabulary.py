@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from workbench import corpus, fairness, languages, parallel, tokenizer
+from workbench import corpus, cutters, fairness, languages, parallel, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import TokenizerRecipe
@@ -24,7 +24,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
             text; or a tokenizer to measure beside it cannot be opened.
     """
     # Before the long work, so that a mistyped name is told at once.
-    others = {reference: tokenizer.cutter(reference) for reference in recipe.against}
+    others = {reference: cutters.cutter(reference) for reference in recipe.against}
     faults = corpus.Faults(run.path / runs.QUARANTINE)
     same = parallel.read(recipe.parallel, recipe.data.languages, faults)
     held_out = same.where("test", recipe.data)
@@ -38,7 +38,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
     wrapped = tokenizer.wrap(trained)
     with runs.told_when_full(run.path):
         wrapped.save_pretrained(run.path / "tokenizer")
-    own = tokenizer.FastCutter(trained)
+    own = cutters.FastCutter(trained)
     measured = {OWN: own, **others}
     tables = {
         name: language_rows(one, held_out.texts, recipe.resamples) for name, one in measured.items()
@@ -47,7 +47,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
         texts = sample.held_out.get(row["tag"], [])
         row.update({f"own_text_{key}": value for key, value in _own_text(own, texts).items()})
     run.result("languages", tables[OWN])
-    run.result("scripts", [{"script": k, "tokens": n} for k, n in tokenizer.scripts(own).items()])
+    run.result("scripts", [{"script": k, "tokens": n} for k, n in cutters.scripts(own).items()])
     compared = compare(measured, held_out.texts, recipe.resamples)
     run.result("comparison", compared)
     if others:
@@ -125,24 +125,24 @@ def _refuse_if_empty(sample: "Sample", recipe: TokenizerRecipe) -> None:
         raise UserError(f"the sources of tokenizer/{recipe.name} hold no document; see its record")
 
 
-def _own_text(cutter: tokenizer.Cutter, texts: Sequence[str]) -> dict[str, Any]:
+def _own_text(cutter: cutters.Cutter, texts: Sequence[str]) -> dict[str, Any]:
     """Return what held-out text of the sources becomes; natural text, where they hold any."""
-    facts = tokenizer.describe(cutter, texts)
+    facts = cutters.describe(cutter, texts)
     keys = ("documents", "characters", "characters_per_token", "bytes_per_token")
     return {key: facts[key] if texts or key == "documents" else None for key in keys}
 
 
 def language_rows(
-    cutter: tokenizer.Cutter, texts: Mapping[str, Sequence[str]], resamples: int = 1000
+    cutter: cutters.Cutter, texts: Mapping[str, Sequence[str]], resamples: int = 1000
 ) -> list[dict[str, Any]]:
     """Return one row a language: what the parallel ``texts`` become, and cost.
 
     ``tokens_relative_to_english`` comes with a 95 % interval; it is relative to the mean of all
     languages where English is not among them, and ``relative_to`` says which.
     """
-    counts = tokenizer.sentence_costs(cutter, texts)
+    counts = cutters.sentence_costs(cutter, texts)
     relative = fairness.relative_costs(counts, resamples=resamples)
-    lengths = {tag: tokenizer.describe(cutter, own) for tag, own in texts.items()}
+    lengths = {tag: cutters.describe(cutter, own) for tag, own in texts.items()}
     verdicts = {
         one.tag: one
         for one in fairness.judge(
@@ -170,14 +170,14 @@ def language_rows(
 
 
 def compare(
-    cutters: Mapping[str, tokenizer.Cutter],
+    by_name: Mapping[str, cutters.Cutter],
     texts: Mapping[str, Sequence[str]],
     resamples: int = 1000,
 ) -> list[dict[str, Any]]:
     """Measure tokenizers side by side on the same parallel text; return a row for each."""
     rows = []
-    for name, cutter in cutters.items():
-        costs = tokenizer.sentence_costs(cutter, texts)
+    for name, cutter in by_name.items():
+        costs = cutters.sentence_costs(cutter, texts)
         if len(costs) < 2:
             continue
         words = {tag: sum(len(text.split()) for text in own) for tag, own in texts.items()}
