@@ -1,7 +1,11 @@
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from conftest import PROJECT
 
 from workbench import commands, corpus, cutters, languages, passages, widgets_text
 from workbench import run as runs
@@ -50,6 +54,23 @@ def test_the_language_is_said_to_readers_and_fonts(two):
     page = widgets_text.cuts(FAIR, "river-ferry#0", "sr-Cyrl, Maltese").data
     assert len(table(page)) == 2
     assert set(re.findall('class="cut" lang="(.*?)"', page)) == {"mt", "sr-Cyrl"}
+
+
+def test_a_tokenizer_is_looked_into_without_pytorch(two):
+    program = (
+        "import sys\n"
+        "from workbench import widgets_text\n"
+        f"widgets_text.TokenView({FAIR!r})\n"
+        "print({'torch', 'transformers'} & set(sys.modules))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    ).stdout
+    assert out.strip() == "set()"
 
 
 def test_tokenizers_side_by_side(two):
