@@ -285,16 +285,6 @@ def script_letters(batch: Batch) -> Indices:
     return np.stack(columns, axis=1)
 
 
-def word_counts(batch: Batch) -> tuple[Hashes, Indices]:
-    """Return the hashes of the batch's different words, rising, and how often each occurs.
-
-    Added up over a language's documents they give its frequent words, from which FineWeb-2
-    (Penedo et al. 2025, arXiv 2506.20920) derives stop words.
-    """
-    hashes, counts = np.unique(batch.word_hash, return_counts=True)
-    return hashes, counts.astype(np.int64)
-
-
 def share_of(batch: Batch, hashes: Hashes) -> npt.NDArray[np.float64]:
     """Return the share of each document's words whose hash is among ``hashes``.
 
