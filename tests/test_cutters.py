@@ -168,7 +168,8 @@ def test_every_token_has_a_script(learned):
 def test_measures_by_hand():
     cutter = ByHand("a", " μ", "ή", b"\xce", b"\xbb", "λέ")
     # " μ|ή" and "a|a| μ|CE|BB": 3 + 2 and 1 + 1 + 3 + 1 + 1 bytes in 7 tokens, 3 + 5 characters.
-    facts = cutters.describe(cutter, [" μή", "aa μλ"])
+    texts = [" μή", "aa μλ"]
+    facts = cutters.describe(cutter, texts, cutter.encode(texts))
     assert facts == {
         "documents": 2,
         "bytes": 5 + 7,
@@ -181,10 +182,10 @@ def test_measures_by_hand():
         "fragment_share": 2 / 7,
         "vocabulary_used": 5,
     }
-    nothing = cutters.describe(cutter, [])
+    nothing = cutters.describe(cutter, [], [])
     assert set(nothing) == set(facts)
     assert not any(nothing.values())
-    costs = cutters.sentence_costs(cutter, {"ell_Grek": [" μή", "aa μλ"], "eng_Latn": ["a", ""]})
+    costs = cutters.sentence_costs(cutter, {"ell_Grek": texts, "eng_Latn": ["a", ""]})
     assert {tag: own.tolist() for tag, own in costs.items()} == {
         "ell_Grek": [2, 5],
         "eng_Latn": [1, 0],

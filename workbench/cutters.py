@@ -217,24 +217,27 @@ def ids(tokenizer: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]
     return [encoding.ids for encoding in encoded]
 
 
+def counts(encoded: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+    """Return the tokens of each text, shape ``(texts,)``."""
+    return np.array([len(tokens) for tokens in encoded], dtype=np.int64)
+
+
 def sentence_costs(
     cutter_: Cutter, texts: Mapping[str, Sequence[str]]
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Return the tokens of each text by language, shape ``(texts,)``."""
-    return {
-        tag: np.array([len(tokens) for tokens in cutter_.encode(own)], dtype=np.int64)
-        for tag, own in texts.items()
-    }
+    return {tag: counts(cutter_.encode(own)) for tag, own in texts.items()}
 
 
-def describe(cutter_: Cutter, texts: Sequence[str]) -> dict[str, Any]:
-    """Return what a language's texts become.
+def describe(
+    cutter_: Cutter, texts: Sequence[str], encoded: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Return what a language's ``texts`` become, of which ``encoded`` has the token ids.
 
     ``tokens_per_word`` counts words at white space, which is no fair measure between languages;
     ``single_byte_share`` is the share of tokens that are one byte, ``fragment_share`` that of
     tokens which hold less than a whole character; ``vocabulary_used`` counts distinct tokens.
     """
-    encoded = cutter_.encode(texts)
     used = Counter(itertools.chain.from_iterable(encoded))
     tokens = used.total()
     characters = sum(map(len, texts))

@@ -245,8 +245,7 @@ class _Piece:
             **personal.count_batch(texts),
         }
         if self._cutter is not None:
-            encoded = self._cutter.encode(texts)
-            measured["tokens"] = np.array([len(tokens) for tokens in encoded], dtype=np.int64)
+            measured["tokens"] = cutters.counts(self._cutter.encode(texts))
         return measured
 
     def _contaminated(self, batch: signals.Batch) -> npt.NDArray[np.int64]:
