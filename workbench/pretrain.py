@@ -102,11 +102,14 @@ def _gate(
 
     Token lengths are those of the recipe's own text, in the first phase that has some; the cost of
     the same content is that of the starter corpus. Fewer than three languages are held against all
-    of the registry.
+    of the registry. A run that passed, as its record says, is not held again when it goes on.
 
     Raises:
         UserError: it falls short for a language that the recipe does not accept by name.
     """
+    before = run.record["happened"].get("gate", [])
+    if before and all(one["verdict"] != "fail" or one["accepted"] for one in before):
+        return
     cutter = cutters.FastCutter(text_tokenizer.backend_tokenizer)
     own_tags = _tags(packs)
     chosen = own_tags if len(own_tags) >= fairness.PEERS else languages.tags()
