@@ -2,13 +2,11 @@
 
 import gzip
 import json
-import subprocess
-import sys
 import time
 import tomllib
 
 import pytest
-from conftest import PROJECT, TAGS
+from conftest import PROJECT, TAGS, printed
 
 from workbench import __main__, commands, recipe
 from workbench import run as runs
@@ -38,10 +36,7 @@ def test_what_is_to_be_light_loads_nothing_heavy(contract):
         "    importlib.import_module(name)\n"
         f"print({set(said['forbidden_modules'])} & set(sys.modules))\n"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT
-    ).stdout
-    assert out.strip() == "set()"
+    assert printed(code).strip() == "set()"
 
 
 def test_the_second_time_everything_is_reused(series, capsys):

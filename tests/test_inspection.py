@@ -18,7 +18,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
-from conftest import PROJECT
+from conftest import PROJECT, printed
 from test_corpus import hub_folder
 
 from workbench import (
@@ -471,13 +471,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, empty_runs):
         data = {"sources": [str(tmp_path / f"{name}.jsonl")]}
         what = wanted(tmp_path, name, data=data, contamination={})
         (tmp_path / f"{name}.yaml").write_text(what.to_yaml(), encoding="utf-8")
-        out = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / f"{name}.yaml")],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=PROJECT,
-        ).stdout.split()
+        out = printed(code, str(tmp_path / f"{name}.yaml")).split()
         sizes.append(int(out[0]))
         peaks.append(int(out[1]))
     assert sizes[1] > 7.9 * sizes[0]

@@ -1,12 +1,10 @@
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import printed
 
 from workbench import corpus, cutters, fairness, merges, parallel, passages, tokenizer
 from workbench.recipe import Data
@@ -139,16 +137,7 @@ def test_merges_are_the_same_in_every_process():
         "learned = merges.learn(words, words, np.arange(256, dtype=np.int32), 256, 500)\n"
         "print(hashlib.sha256(repr(learned).encode()).hexdigest())\n"
     )
-    seen = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
+    seen = {printed(program, PYTHONHASHSEED=seed) for seed in ("1", "2", "3")}
     assert len(seen) == 1
     assert len(seen.pop().strip()) == 64
 

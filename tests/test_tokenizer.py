@@ -1,13 +1,12 @@
 import json
-import os
 import random
-import subprocess
 import sys
 import unicodedata
 from collections import Counter
 
 import pytest
 import tokenizers
+from conftest import printed
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -135,20 +134,14 @@ def test_training_does_not_depend_on_the_order_of_texts(trained, kind):
 def test_training_is_the_same_in_another_process_with_other_threads(trained):
     """Unigram's own trainer gives other scores and ids each time; what we keep of it does not."""
     program = (
-        "from tests.test_tokenizer import KINDS, made\n"
+        "from test_tokenizer import KINDS, made\n"
         "from workbench import tokenizer\n"
         "print(*[tokenizer.fingerprint(tokenizer.wrap(made(kind))) for kind in KINDS])\n"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=os.path.dirname(os.path.dirname(__file__)),
-        env=os.environ
-        | {"RAYON_NUM_THREADS": "3", "TOKENIZERS_PARALLELISM": "true", "PYTHONHASHSEED": "7"},
+    told = printed(
+        program, RAYON_NUM_THREADS="3", TOKENIZERS_PARALLELISM="true", PYTHONHASHSEED="7"
     )
-    assert told.stdout.split() == [tokenizer.fingerprint(trained[kind]) for kind in KINDS]
+    assert told.split() == [tokenizer.fingerprint(trained[kind]) for kind in KINDS]
 
 
 def test_unigram_knows_every_byte_and_is_sorted_by_score(trained):

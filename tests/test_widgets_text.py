@@ -1,11 +1,8 @@
-import os
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from conftest import PROJECT
+from conftest import expect_named, printed
 
 from workbench import commands, corpus, cutters, languages, passages, widgets_text
 from workbench import run as runs
@@ -63,14 +60,7 @@ def test_a_tokenizer_is_looked_into_without_pytorch(two):
         f"widgets_text.TokenView({FAIR!r})\n"
         "print({'torch', 'transformers'} & set(sys.modules))\n"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    ).stdout
-    assert out.strip() == "set()"
+    assert printed(program).strip() == "set()"
 
 
 def test_tokenizers_side_by_side(two):
@@ -154,7 +144,4 @@ def test_errors_are_shown_in_the_panel_and_the_button_comes_back(panel, monkeypa
 
 
 def test_every_control_is_named_and_explained(panel):
-    controls = (panel.tokenizers, panel.passage, panel.sentence, panel.own, panel.languages)
-    for control in (*controls, panel.button):
-        assert control.description
-        assert control.tooltip
+    expect_named(panel)

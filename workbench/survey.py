@@ -167,7 +167,8 @@ class _Piece:
             (self._folder / SIGNATURES).open("wb") as signatures,
             contextlib.ExitStack() as self._open,
         ):
-            for documents in self._batches():
+            documents_read = corpus.read_from(self._task.sources, self._task.data, self._faults)
+            for documents in signals.groups(documents_read, lambda document: document.text):
                 stop_if_asked(self._task)
                 batch = signals.Batch([document.text for document in documents])
                 signature = duplicates.signatures(batch.word_hash, batch.doc_words, settings)
@@ -189,18 +190,6 @@ class _Piece:
                 "languages": {tag: tally.to_dict() for tag, tally in tallies.items()},
             },
         )
-
-    def _batches(self) -> Iterator[list[corpus.Document]]:
-        waiting: list[corpus.Document] = []
-        characters = 0
-        for document in corpus.read_from(self._task.sources, self._task.data, self._faults):
-            waiting.append(document)
-            characters += len(document.text)
-            if characters >= signals.BATCH_CHARACTERS or len(waiting) >= signals.BATCH_DOCUMENTS:
-                yield waiting
-                waiting, characters = [], 0
-        if waiting:
-            yield waiting
 
     def _add(self, documents: list[corpus.Document], batch: signals.Batch) -> None:
         table = self._measures(documents, batch)
