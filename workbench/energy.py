@@ -5,6 +5,13 @@ GPUs are read from NVIDIA's own energy counter, or, without its library, from th
 that the processor worked is multiplied by a stated power, and the result is called an estimate.
 What a counter covers is stated with it. RAPL and GPUs count whatever runs on them, be it this
 process or another; AMD's GPUs are not counted.
+
+The estimate is that of Green Algorithms (Lannelongue, Grealey and Inouye 2021, doi
+10.1002/advs.202100707) for the cores alone: their time at work times the rated power of a core.
+Which processor it is nobody looks up; the power is the one that they take for any, 12 W. In their
+table of 79 processors (data/latest/TDP_cpu.csv of GreenAlgorithms/green-algorithms-tool) a core is
+rated at 3.8 to 23.8 W, so that a core may have taken a third of the estimate or twice as much. They
+count cores; the time that is counted here is that of threads, of which a core may run two at once.
 """
 
 import contextlib
@@ -19,9 +26,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 POWERCAP = Path("/sys/class/powercap")
-# An assumption, and said to be one in every record: server processors are rated at 4 to 12 W a
-# core, desktop ones at up to 20 W.
-WATTS_PER_CORE = 10.0
+# An assumption, and said to be one in every record: "Any" in the table of Green Algorithms.
+WATTS_PER_CORE = 12.0
 # A package of 300 W fills the counters' usual range of 262 kJ in 15 minutes.
 SAMPLE_SECONDS = 5.0
 
@@ -258,18 +264,20 @@ def nvidia_smi() -> NvidiaSmi | None:
 
 
 class ProcessorTime:
-    """An estimate: how long the processor worked for this process, times a stated power."""
+    """An estimate: how long the processor worked for this process, times ``WATTS_PER_CORE``."""
 
     measured = False
     fleeting = False
 
-    def __init__(self, watts: float = WATTS_PER_CORE) -> None:
-        self.source = f"processor time x {watts:g} W a core, which is an assumption"
-        self.boundary = (
-            "processor cores while they worked for this process and those it has ended; "
-            "no memory, no idle time, no losses of power supplies, no cooling"
+    def __init__(self) -> None:
+        self.source = (
+            f"processor time x {WATTS_PER_CORE:g} W a core, an assumption of Green Algorithms "
+            "(doi 10.1002/advs.202100707) for any processor"
         )
-        self._watts = watts
+        self.boundary = (
+            "processor cores while they worked for this process and those it has ended, counted "
+            "once for each thread; no memory, no idle time, no losses of power supplies, no cooling"
+        )
         self._first = self._seconds()
 
     def _seconds(self) -> float:
@@ -278,7 +286,7 @@ class ProcessorTime:
 
     def joules(self) -> float:
         """Return the joules since it was made."""
-        return (self._seconds() - self._first) * self._watts
+        return (self._seconds() - self._first) * WATTS_PER_CORE
 
 
 def told(joules: float) -> str:
