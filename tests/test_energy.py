@@ -3,6 +3,8 @@
 import os
 import stat
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -167,16 +169,22 @@ def smi(tmp_path, *watts):
 
 
 def test_power_that_nvidia_smi_tells_is_added_up_by_hand(monkeypatch, tmp_path):
-    """Two GPUs: 300 W, ten seconds later 500 W; in between as if in a line: 4000 J."""
+    """Two GPUs: 300 W for ten seconds, then 500 W for two, and no word after that."""
     clock = [100.0]
     monkeypatch.setattr(energy.time, "monotonic", lambda: clock[0])
     smi(tmp_path, "100.0", "200.0")
     counter = energy.nvidia_smi()
     clock[0] = 102.0
-    assert counter.joules() == 0, "too soon to read again"
+    assert counter.joules() == 600
     smi(tmp_path, "200.0", "300.0")
     clock[0] = 110.0
-    assert counter.joules() == 4000
+    counter.read()
+    clock[0] = 112.0
+    assert counter.joules() == 3000 + 1000
+    smi(tmp_path, "[N/A]", "300.0")
+    counter.read()
+    clock[0] = 113.0
+    assert counter.joules() == 3000 + 1500
     assert counter.boundary.startswith("2 GPUs")
 
 
@@ -186,6 +194,61 @@ def test_nvidia_smi_without_a_power_is_not_taken(monkeypatch, tmp_path):
     smi(tmp_path, "100.0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert energy.nvidia_smi() is None
+
+
+def test_nobody_waits_for_a_slow_nvidia_smi(tmp_path):
+    smi(tmp_path, "100.0")
+    counter = energy.nvidia_smi()
+    asked, answer = tmp_path / "asked", tmp_path / "answer"
+    (tmp_path / "bin" / "nvidia-smi").write_text(
+        f"#!/bin/sh\n: > '{asked}'\n"
+        f"for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do\n"
+        f"  [ -e '{answer}' ] && break\n  /bin/sleep 0.5\ndone\necho 200.0\n"
+    )
+    reading = threading.Thread(target=counter.read)
+    reading.start()
+    while not asked.exists():
+        time.sleep(0.01)
+    first = counter.joules()
+    assert first > 0
+    assert reading.is_alive(), "the program was waited for"
+    answer.touch()
+    reading.join()
+    assert counter.joules() > first
+
+
+class Slow:
+    """A counter whose reading ends when it is let go, or after a long while."""
+
+    source, boundary, measured, fleeting = "a slow one", "all", True, True
+
+    def __init__(self):
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self.readings = 0
+
+    def read(self):
+        self.asked.set()
+        self.let_go.wait(20)
+        self.readings += 1
+
+    def joules(self):
+        return 7 + self.readings
+
+
+def test_a_slow_reading_holds_up_neither_steps_nor_the_end(empty_runs, monkeypatch):
+    monkeypatch.setattr(energy, "SAMPLE_SECONDS", 0.001)
+    slow, other = Slow(), Slow()
+    other.let_go.set()
+    monkeypatch.setattr(energy, "counters", lambda: [slow, other])
+    run = runs.Run.begin(ASKED)
+    assert slow.asked.wait(20)
+    while not other.readings:  # it has a thread of its own
+        time.sleep(0.01)
+    assert run.joules() >= 7 + 7
+    run.leave("stopped")
+    assert slow.readings == 0, "the reading was waited for"
+    assert run.record["happened"]["energy"]["joules"] >= 7 + 7
+    slow.let_go.set()
 
 
 class Fixed:

@@ -42,15 +42,22 @@ class Counter(Protocol):
     measured: bool
     """Whether the machine counts, or an assumption is behind the number."""
     fleeting: bool
-    """Whether it has to be read often to be right."""
+    """Whether :meth:`read` has to be called often for the joules to be right."""
+
+    def read(self) -> None:
+        """Look at the machine, however long that takes."""
+        ...
 
     def joules(self) -> float:
-        """Return the joules since it was made."""
+        """Return the joules since it was made, at once."""
         ...
 
 
 class Meter:
-    """The energy of a run, over all its sessions."""
+    """The energy of a run, over all its sessions.
+
+    Fleeting counters are read in a thread each, so that whoever asks for joules waits for none.
+    """
 
     def __init__(
         self, before: Mapping[str, Any] | None = None, found: Sequence[Counter] | None = None
@@ -63,15 +70,14 @@ class Meter:
         """
         self._before: Mapping[str, Any] = before or {}
         self._counters = list(counters() if found is None else found)
-        self._reading = threading.Lock()
         self._over = threading.Event()
-        if any(counter.fleeting for counter in self._counters):
-            threading.Thread(target=self._sample, daemon=True).start()
+        for counter in self._counters:
+            if counter.fleeting:
+                threading.Thread(target=self._sample, args=(counter,), daemon=True).start()
 
     def joules(self) -> float:
         """Return the joules of this and all earlier sessions."""
-        with self._reading:
-            now = sum(counter.joules() for counter in self._counters)
+        now = sum(counter.joules() for counter in self._counters)
         return float(self._before.get("joules", 0.0)) + now
 
     def record(self) -> dict[str, Any]:
@@ -85,7 +91,7 @@ class Meter:
         }
 
     def close(self) -> None:
-        """Read no more by itself."""
+        """Read no more by itself; a reading that is under way is not waited for."""
         self._over.set()
 
     def _said(self, what: str) -> str:
@@ -93,9 +99,9 @@ class Meter:
         before = self._before.get(what, now)
         return now if before == now else f"earlier: {before.removeprefix('earlier: ')}; then: {now}"
 
-    def _sample(self) -> None:
+    def _sample(self, counter: Counter) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
-            self.joules()
+            counter.read()
 
 
 def counters(powercap: Path = POWERCAP) -> list[Counter]:
@@ -132,17 +138,23 @@ class Rapl:
         self._zones = [(zone, _number(zone / "max_energy_range_uj")) for zone in zones]
         self._last = [_number(zone / "energy_uj") for zone in zones]
         self._sum = 0
+        self._reading = threading.Lock()
 
-    def joules(self) -> float:
-        """Return the joules since it was made; a counter that began anew is put right.
+    def read(self) -> None:
+        """Add what was taken since the last reading; a counter that began anew is put right.
 
         With a range of 1000, from 900 to 100 are 200.
         """
-        for place, (zone, most) in enumerate(self._zones):
-            with contextlib.suppress(OSError, ValueError):
-                now = _number(zone / "energy_uj")
-                self._sum += (now - self._last[place]) % most
-                self._last[place] = now
+        with self._reading:
+            for place, (zone, most) in enumerate(self._zones):
+                with contextlib.suppress(OSError, ValueError):
+                    now = _number(zone / "energy_uj")
+                    self._sum += (now - self._last[place]) % most
+                    self._last[place] = now
+
+    def joules(self) -> float:
+        """Return the joules since it was made."""
+        self.read()
         return self._sum / 1e6
 
 
@@ -177,15 +189,19 @@ class Nvml:
         self.source = "NVML total energy"
         self.boundary = _gpu_boundary(len(handles))
         self._library, self._handles = library, handles
-        self._first = self._last = self._read()
+        self._first = self._last = self._millijoules()
 
-    def _read(self) -> float:
+    def _millijoules(self) -> float:
         return float(sum(map(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handles)))
+
+    def read(self) -> None:
+        """Ask the GPUs; one that does not answer keeps what was told last."""
+        with contextlib.suppress(self._library.NVMLError):
+            self._last = self._millijoules()
 
     def joules(self) -> float:
         """Return the joules since it was made."""
-        with contextlib.suppress(self._library.NVMLError):
-            self._last = self._read()
+        self.read()
         return (self._last - self._first) / 1e3
 
 
@@ -217,7 +233,10 @@ def nvml() -> Nvml | None:
 
 
 class NvidiaSmi:
-    """The power that ``nvidia-smi`` tells, added up between readings as if it changed in a line."""
+    """The power that ``nvidia-smi`` tells, taken to last until it tells anew.
+
+    The program may take seconds to answer, and much longer where a driver is in trouble.
+    """
 
     measured = True
     fleeting = True
@@ -229,27 +248,32 @@ class NvidiaSmi:
             "--query-gpu=power.draw",
             "--format=csv,noheader,nounits",
         ]
-        self._watts, gpus = self._read()
+        self._watts, gpus = self._ask()
         self._at = time.monotonic()
         self._sum = 0.0
+        self._adding = threading.Lock()
         self.source = f"power that nvidia-smi tells, every {SAMPLE_SECONDS:.0f} s"
         self.boundary = _gpu_boundary(gpus)
 
-    def _read(self) -> tuple[float, int]:
+    def _ask(self) -> tuple[float, int]:
         said = subprocess.run(
             self._command, capture_output=True, text=True, check=True, timeout=30
         ).stdout.splitlines()
         return sum(map(float, said)), len(said)
 
-    def joules(self) -> float:
-        """Return the joules since it was made, up to the last reading."""
-        now = time.monotonic()
-        if now - self._at >= SAMPLE_SECONDS:
-            with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-                watts, _ = self._read()
-                self._sum += (now - self._at) * (self._watts + watts) / 2
+    def read(self) -> None:
+        """Ask for the power; without an answer the last one still counts."""
+        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+            watts, _ = self._ask()
+            with self._adding:
+                now = time.monotonic()
+                self._sum += (now - self._at) * self._watts
                 self._watts, self._at = watts, now
-        return self._sum
+
+    def joules(self) -> float:
+        """Return the joules since it was made, the time since the last answer among them."""
+        with self._adding:
+            return self._sum + (time.monotonic() - self._at) * self._watts
 
 
 def nvidia_smi() -> NvidiaSmi | None:
@@ -283,6 +307,9 @@ class ProcessorTime:
     def _seconds(self) -> float:
         times = os.times()
         return times.user + times.system + times.children_user + times.children_system
+
+    def read(self) -> None:
+        """Do nothing: the time is known whenever it is asked for."""
 
     def joules(self) -> float:
         """Return the joules since it was made."""
