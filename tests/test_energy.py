@@ -160,6 +160,19 @@ def test_gpus_and_processors_are_added_up(monkeypatch, tmp_path):
     assert "without processors" not in record["boundary"]
 
 
+def test_what_is_not_counted_of_a_machine_with_amds_gpus_is_told(tmp_path):
+    amd = tmp_path / "kfd"
+    (counter,) = energy.counters(tmp_path, amd)
+    assert "AMD" not in counter.boundary
+    amd.touch()
+    (counter,) = energy.counters(tmp_path, amd)
+    assert counter.boundary.endswith("no cooling; AMD's GPUs are not counted")
+    zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    record = energy.Meter(found=energy.counters(tmp_path, amd)).record()
+    assert record["measured"]
+    assert record["boundary"].endswith("; AMD's GPUs are not counted")
+
+
 def smi(tmp_path, *watts):
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir(exist_ok=True)

@@ -4,7 +4,11 @@ GPUs are read from NVIDIA's own energy counter, or, without its library, from th
 ``nvidia-smi`` reports; processors from Linux's RAPL counters. Where neither can be read, the time
 that the processor worked is multiplied by a stated power, and the result is called an estimate.
 What a counter covers is stated with it. RAPL and GPUs count whatever runs on them, be it this
-process or another; AMD's GPUs are not counted.
+process or another.
+
+AMD's GPUs are not counted, and where there is one the boundary says so. Of what its command tells,
+``amd-smi metric --json``, the form is not documented and differs between releases; its manual calls
+it an example; and the energy that it adds up has been reported wrong (ROCm/amdsmi issue 38).
 
 The estimate is that of Green Algorithms (Lannelongue, Grealey and Inouye 2021, doi
 10.1002/advs.202100707) for the cores alone: their time at work times the rated power of a core.
@@ -26,6 +30,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 POWERCAP = Path("/sys/class/powercap")
+# Through which AMD's GPUs are computed on.
+AMD_COMPUTE = Path("/dev/kfd")
 # An assumption, and said to be one in every record: "Any" in the table of Green Algorithms.
 WATTS_PER_CORE = 12.0
 # A package of 300 W fills the counters' usual range of 262 kJ in 15 minutes.
@@ -104,7 +110,7 @@ class Meter:
             counter.read()
 
 
-def counters(powercap: Path = POWERCAP) -> list[Counter]:
+def counters(powercap: Path = POWERCAP, amd: Path = AMD_COMPUTE) -> list[Counter]:
     """Return what this machine counts with; an estimate where nothing can be read.
 
     Measured and estimated numbers are never added up: beside a GPU that is measured, processors
@@ -119,7 +125,10 @@ def counters(powercap: Path = POWERCAP) -> list[Counter]:
         found.append(gpus)
     if processors:
         found.append(processors)
-    return found or [ProcessorTime()]
+    found = found or [ProcessorTime()]
+    if amd.exists():
+        found[-1].boundary += "; AMD's GPUs are not counted"
+    return found
 
 
 class Rapl:
