@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tokenizers
 
-from workbench import merges, tokenizer
+from workbench import cutters, merges, tokenizer
 
 NOWHERE = np.empty(0, dtype=np.int32)
 MIN_FREQUENCY = 2
@@ -61,9 +61,9 @@ def train(
     counted: Mapping[str, Counter[str]], same: Mapping[str, Sequence[str]], size: int
 ) -> tokenizers.Tokenizer:
     """Return a tokenizer with the alphabet, the words and the end token of the workbench's own."""
-    names = [tokenizer.END, *sorted(tokenizer.BYTE_OF)]
+    names = [tokenizer.END, *sorted(cutters.BYTE_OF)]
     number = {name: position for position, name in enumerate(names)}
-    alphabet = np.array([number[tokenizer.STAND_IN[byte]] for byte in range(256)], dtype=np.int32)
+    alphabet = np.array([number[cutters.STAND_IN[byte]] for byte in range(256)], dtype=np.int32)
     versions = {tag: tokenizer.words(texts) for tag, texts in same.items()}
     pairs = []
     for left, right in learn(counted, versions, alphabet, len(names), size):

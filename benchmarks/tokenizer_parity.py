@@ -26,7 +26,7 @@ import numpy as np
 import regex
 
 from benchmarks import common, parity_aware
-from workbench import corpus, fairness, languages, parallel, tokenizer
+from workbench import corpus, cutters, fairness, languages, parallel, tokenizer
 from workbench.errors import UserError
 from workbench.sections import Data, Vocabulary
 
@@ -116,11 +116,11 @@ def repaired(text: str) -> str:
     )
 
 
-def measure(cutter: tokenizer.Cutter, held_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def measure(cutter: cutters.Cutter, held_out: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return what the held-out sentences cost, with Serbian as it is and repaired."""
-    costs = tokenizer.sentence_costs(cutter, held_out)
+    costs = cutters.sentence_costs(cutter, held_out)
     mended = [repaired(text) for text in held_out[SERBIAN]]
-    costs_mended = costs | tokenizer.sentence_costs(cutter, {SERBIAN: mended})
+    costs_mended = costs | cutters.sentence_costs(cutter, {SERBIAN: mended})
     words = {tag: sum(len(text.split()) for text in texts) for tag, texts in held_out.items()}
     return {
         "as_is": inequality(costs),
@@ -180,7 +180,7 @@ def run(options: argparse.Namespace) -> None:
             except common.ChildFailed as fault:
                 print(fault)
                 continue
-            cutter = tokenizer.cutter(str(out / "tokenizer.json"))
+            cutter = cutters.cutter(str(out / "tokenizer.json"))
             training = json.loads((out / "facts.json").read_text(encoding="utf-8"))
         row = {
             "method": method,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -125,6 +126,37 @@ def empty_runs(tmp_path: Path, house: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A folder for runs that no other test sees."""
     monkeypatch.setenv("WORKBENCH_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+def printed(program: str, *words: str, **environment: str) -> str:
+    """Run a program in a fresh Python; return what it printed."""
+    path = os.pathsep.join(map(str, (PROJECT, PROJECT / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def expect_named(panel: Any) -> None:
+    """Every control within a panel has a name, and says under the mouse what it is for."""
+    import ipywidgets
+
+    controls, left = [], [panel]
+    while left:
+        widget = left.pop()
+        if isinstance(widget, ipywidgets.Box):
+            left.extend(widget.children)
+        elif not isinstance(widget, ipywidgets.HTML):
+            controls.append(widget)
+    assert len(controls) > 1
+    for control in controls:
+        assert control.description
+        assert control.tooltip
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@ import csv
 import dataclasses
 import gzip
 import json
-import os
-import subprocess
-import sys
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
-from conftest import PROJECT
+from conftest import printed
 
 from workbench import corpus, languages
 from workbench.errors import UserError
@@ -221,15 +218,9 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
     for name, rows in (("small", 2_000), ("large", 16_000)):
         folder = tmp_path / name
         folder.mkdir()
-        out = subprocess.run(
-            [sys.executable, "-c", code, str(hub_folder(folder, rows, shards=1, words=1000))],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=PROJECT,
-            # Arrow's own pool keeps freed memory, now more and now less.
-            env=os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"},
-        ).stdout.split()
+        source = str(hub_folder(folder, rows, shards=1, words=1000))
+        # Arrow's own pool keeps freed memory, now more and now less.
+        out = printed(code, source, ARROW_DEFAULT_MEMORY_POOL="system").split()
         assert int(out[0]) == 2 * rows
         peaks.append(int(out[1]))
     assert peaks[1] < 1.25 * peaks[0], peaks

@@ -1,12 +1,9 @@
 import hashlib
 import itertools
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import TAGS
+from conftest import TAGS, printed
 from datasketch import MinHash, MinHashLSH
 
 from workbench import duplicates, passages
@@ -388,14 +385,8 @@ def test_every_process_finds_the_same():
     exec(DIGEST, here)
     assert all(1 < len(np.unique(cluster)) < 500 for cluster in here["near"])
     for seed in ("0", "4711"):
-        there = subprocess.run(
-            [sys.executable, "-c", DIGEST + "print(result)"],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert there.stdout.strip() == here["result"]
+        there = printed(DIGEST + "print(result)", PYTHONHASHSEED=seed)
+        assert there.strip() == here["result"]
 
 
 def test_another_seed_draws_other_permutations():

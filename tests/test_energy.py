@@ -3,6 +3,8 @@
 import os
 import stat
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -79,11 +81,12 @@ def test_a_counter_lost_on_the_way_keeps_what_it_told(tmp_path):
 def test_processor_time_is_an_estimate_and_says_so(monkeypatch):
     times = iter([(10.0, 1.0, 2.0, 0.5, 0.0), (13.0, 1.5, 2.25, 0.75, 0.0)])
     monkeypatch.setattr(energy.os, "times", lambda: os.times_result(next(times)))
-    counter = energy.ProcessorTime(watts=8)
-    # 3 + 0.5 + 0.25 + 0.25 s at 8 W.
-    assert counter.joules() == 32
+    counter = energy.ProcessorTime()
+    # 3 + 0.5 + 0.25 + 0.25 s at the 12 W that Green Algorithms takes for any processor.
+    assert counter.joules() == 48
     assert not counter.measured
-    assert "8 W a core, which is an assumption" in counter.source
+    assert "12 W a core, an assumption" in counter.source
+    assert "doi 10.1002/advs.202100707" in counter.source
 
 
 class FakeNvml(types.ModuleType):
@@ -157,6 +160,19 @@ def test_gpus_and_processors_are_added_up(monkeypatch, tmp_path):
     assert "without processors" not in record["boundary"]
 
 
+def test_what_is_not_counted_of_a_machine_with_amds_gpus_is_told(tmp_path):
+    amd = tmp_path / "kfd"
+    (counter,) = energy.counters(tmp_path, amd)
+    assert "AMD" not in counter.boundary
+    amd.touch()
+    (counter,) = energy.counters(tmp_path, amd)
+    assert counter.boundary.endswith("no cooling; AMD's GPUs are not counted")
+    zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    record = energy.Meter(found=energy.counters(tmp_path, amd)).record()
+    assert record["measured"]
+    assert record["boundary"].endswith("; AMD's GPUs are not counted")
+
+
 def smi(tmp_path, *watts):
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir(exist_ok=True)
@@ -166,16 +182,22 @@ def smi(tmp_path, *watts):
 
 
 def test_power_that_nvidia_smi_tells_is_added_up_by_hand(monkeypatch, tmp_path):
-    """Two GPUs: 300 W, ten seconds later 500 W; in between as if in a line: 4000 J."""
+    """Two GPUs: 300 W for ten seconds, then 500 W for two, and no word after that."""
     clock = [100.0]
     monkeypatch.setattr(energy.time, "monotonic", lambda: clock[0])
     smi(tmp_path, "100.0", "200.0")
     counter = energy.nvidia_smi()
     clock[0] = 102.0
-    assert counter.joules() == 0, "too soon to read again"
+    assert counter.joules() == 600
     smi(tmp_path, "200.0", "300.0")
     clock[0] = 110.0
-    assert counter.joules() == 4000
+    counter.read()
+    clock[0] = 112.0
+    assert counter.joules() == 3000 + 1000
+    smi(tmp_path, "[N/A]", "300.0")
+    counter.read()
+    clock[0] = 113.0
+    assert counter.joules() == 3000 + 1500
     assert counter.boundary.startswith("2 GPUs")
 
 
@@ -185,6 +207,61 @@ def test_nvidia_smi_without_a_power_is_not_taken(monkeypatch, tmp_path):
     smi(tmp_path, "100.0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert energy.nvidia_smi() is None
+
+
+def test_nobody_waits_for_a_slow_nvidia_smi(tmp_path):
+    smi(tmp_path, "100.0")
+    counter = energy.nvidia_smi()
+    asked, answer = tmp_path / "asked", tmp_path / "answer"
+    (tmp_path / "bin" / "nvidia-smi").write_text(
+        f"#!/bin/sh\n: > '{asked}'\n"
+        f"for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do\n"
+        f"  [ -e '{answer}' ] && break\n  /bin/sleep 0.5\ndone\necho 200.0\n"
+    )
+    reading = threading.Thread(target=counter.read)
+    reading.start()
+    while not asked.exists():
+        time.sleep(0.01)
+    first = counter.joules()
+    assert first > 0
+    assert reading.is_alive(), "the program was waited for"
+    answer.touch()
+    reading.join()
+    assert counter.joules() > first
+
+
+class Slow:
+    """A counter whose reading ends when it is let go, or after a long while."""
+
+    source, boundary, measured, fleeting = "a slow one", "all", True, True
+
+    def __init__(self):
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self.readings = 0
+
+    def read(self):
+        self.asked.set()
+        self.let_go.wait(20)
+        self.readings += 1
+
+    def joules(self):
+        return 7 + self.readings
+
+
+def test_a_slow_reading_holds_up_neither_steps_nor_the_end(empty_runs, monkeypatch):
+    monkeypatch.setattr(energy, "SAMPLE_SECONDS", 0.001)
+    slow, other = Slow(), Slow()
+    other.let_go.set()
+    monkeypatch.setattr(energy, "counters", lambda: [slow, other])
+    run = runs.Run.begin(ASKED)
+    assert slow.asked.wait(20)
+    while not other.readings:  # it has a thread of its own
+        time.sleep(0.01)
+    assert run.joules() >= 7 + 7
+    run.leave("stopped")
+    assert slow.readings == 0, "the reading was waited for"
+    assert run.record["happened"]["energy"]["joules"] >= 7 + 7
+    slow.let_go.set()
 
 
 class Fixed:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mlcroissant
 import psutil
@@ -17,10 +18,21 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import zstandard
-from conftest import PROJECT
+from conftest import PROJECT, printed
 from test_corpus import hub_folder
 
-from workbench import __main__, commands, corpus, disk, inspection, passages, recipe, survey
+from workbench import (
+    __main__,
+    commands,
+    corpus,
+    cutters,
+    disk,
+    inspection,
+    passages,
+    recipe,
+    survey,
+    tokenizer,
+)
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.sections import FILTERS
@@ -460,13 +472,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, empty_runs):
         data = {"sources": [str(tmp_path / f"{name}.jsonl")]}
         what = wanted(tmp_path, name, data=data, contamination={})
         (tmp_path / f"{name}.yaml").write_text(what.to_yaml(), encoding="utf-8")
-        out = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / f"{name}.yaml")],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=PROJECT,
-        ).stdout.split()
+        out = printed(code, str(tmp_path / f"{name}.yaml")).split()
         sizes.append(int(out[0]))
         peaks.append(int(out[1]))
     assert sizes[1] > 7.9 * sizes[0]
@@ -534,7 +540,7 @@ def test_dependants_of_a_replaced_inspection_refuse(empty_runs, tmp_path, capsys
         (["contamination.sources=[.]"], "is a folder; name its files"),
         (["contamination.sources=[bad.jsonl]"], "bad.jsonl:1: not JSON; an evaluation set has"),
         (["tokenizer=t.jsn"], "no tokenizer at 't.jsn' (did you mean 't.json'?)"),
-        (["tokenizer=t.json"], "'t.json' is no tokenizer"),
+        (["tokenizer=t.json"], "t.json' cannot be read"),
         (["tokenizer=tokenizer/none"], "no run 'tokenizer/none' to build upon"),
         (["clean.filters=[lenght]"], "no filter 'lenght' (did you mean 'length'?)"),
         (["--workers=-1"], "workers must not be negative, it is -1"),
@@ -567,6 +573,37 @@ def test_an_inspection_without_documents_keeps_only_what_was_set_aside(tmp_path,
         found = {path.name for path in (empty_runs / "inspect" / "empty").iterdir()}
         assert found == {"recipe.yaml", "record.json"} | left
         shutil.rmtree(empty_runs)
+
+
+def test_tokens_are_counted_with_any_tokenizer_that_can_be_measured(
+    tmp_path, empty_runs, monkeypatch
+):
+    """A relative folder too, which workers find from wherever they are."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    own = rows_of("mlt_Latn", 0, 3)
+    (tmp_path / "mt.jsonl").write_bytes(lines(own))
+    (tmp_path / "other").mkdir()
+    tokenizer.train(iter(TEXTS["mlt_Latn"]), 300).save(str(tmp_path / "other" / "tokenizer.json"))
+    what = wanted(
+        tmp_path,
+        "tokens",
+        data={"sources": ["mt.jsonl"]},
+        contamination={},
+        clean={},
+        tokenizer="other",
+    )
+    tasks = []
+    monkeypatch.setattr(
+        survey, "measure", lambda task, measure=survey.measure: tasks.append(task) or measure(task)
+    )
+    made = inspect(what)
+    expected = cutters.cutter(str(tmp_path / "other")).encode([row["text"] for row in own])
+    (table,) = (made.path / "documents").iterdir()
+    counted = pyarrow.parquet.read_table(table)["tokens"].to_pylist()
+    assert counted == [len(ids) for ids in expected]
+    (row,) = made.read_result("languages")
+    assert row["tokens"] == sum(counted)
+    assert [Path(task.tokenizer).is_absolute() for task in tasks] == [True]
 
 
 def test_short_evaluation_texts_are_not_looked_for_and_are_counted(tmp_path, empty_runs):

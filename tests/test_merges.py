@@ -1,14 +1,12 @@
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import printed
 
-from workbench import corpus, fairness, merges, parallel, passages, tokenizer
+from workbench import corpus, cutters, fairness, merges, parallel, passages, tokenizer
 from workbench.sections import Data
 
 FIVE = ["mlt_Latn", "fin_Latn", "eng_Latn", "ell_Grek", "kat_Geor"]
@@ -43,7 +41,7 @@ def split_starter():
 
 
 def cost(made, texts):
-    counts = tokenizer.sentence_costs(tokenizer.FastCutter(made), texts)
+    counts = cutters.sentence_costs(cutters.FastCutter(made), texts)
     return fairness.inequality(counts, resamples=100)
 
 
@@ -139,16 +137,7 @@ def test_merges_are_the_same_in_every_process():
         "learned = merges.learn(words, words, np.arange(256, dtype=np.int32), 256, 500)\n"
         "print(hashlib.sha256(repr(learned).encode()).hexdigest())\n"
     )
-    seen = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2", "3")
-    }
+    seen = {printed(program, PYTHONHASHSEED=seed) for seed in ("1", "2", "3")}
     assert len(seen) == 1
     assert len(seen.pop().strip()) == 64
 
@@ -182,7 +171,7 @@ def test_a_smaller_tolerance_is_fairer_and_takes_more_tokens():
 def test_costs_are_what_the_tokenizer_then_takes():
     texts, same, _ = split_starter()
     made, learned = tokenizer.train_in_parity(counted(texts), same, 700)
-    counts = tokenizer.sentence_costs(tokenizer.FastCutter(made), same)
+    counts = cutters.sentence_costs(cutters.FastCutter(made), same)
     assert learned.costs == {tag: int(own.sum()) for tag, own in counts.items()}
 
 
@@ -194,7 +183,7 @@ def test_a_language_without_a_version_is_neither_led_nor_lost():
     led = {tag: own for tag, own in held_out.items() if tag in rest}
     plain = tokenizer.train((text for own in texts.values() for text in own), 1500)
     assert cost(made, led).gini.value < cost(plain, led).gini.value
-    georgian = tokenizer.scripts(tokenizer.FastCutter(made))["Georgian"]
+    georgian = cutters.scripts(cutters.FastCutter(made))["Georgian"]
     assert georgian > 100
 
 

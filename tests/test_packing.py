@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from workbench import corpus, packing, passages, recipe, tokenizer
+from workbench import corpus, cutters, packing, passages, recipe, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.sections import Data, Mix
@@ -15,7 +15,7 @@ def packed(series):
 
 def test_documents_come_back_from_their_shards(series):
     pack = packed(series)
-    text_tokenizer = tokenizer.load(tokenizer.folder_of("tokenizer/starter"))
+    text_tokenizer = tokenizer.load(cutters.find("tokenizer/starter"))
     data = recipe.load(series / "recipes/pretrain/starter.yaml").data
     for split in corpus.SPLITS:
         shard = pack.shard("kat_Geor", split)
@@ -41,7 +41,7 @@ def test_the_same_pack_serves_pretraining_adaptation_and_evaluation(series):
 def test_an_empty_source_is_the_users_mistake(series, tmp_path):
     (tmp_path / "a.jsonl").write_text("")
     asked = recipe.parse("kind: inspect\nname: empty\nwhy: y\n")
-    text_tokenizer = tokenizer.load(tokenizer.folder_of("tokenizer/starter"))
+    text_tokenizer = tokenizer.load(cutters.find("tokenizer/starter"))
     run = runs.Run.begin(asked)
     with pytest.raises(UserError, match="no document in the chosen languages"):
         packing.pack(run, Data(sources=[str(tmp_path / "a.jsonl")]), text_tokenizer)

@@ -103,7 +103,7 @@ def test_memory_by_hand():
     muon = plan.make("nano", more).memory()
     assert muon["optimizer"] == 4 * matrices + 8 * (total - matrices)
     assert muon["average"] == 4 * total
-    assert muon["loss"] - kept["loss"] == (21 - 2) * 128 * 1000
+    assert muon["loss"] - kept["loss"] == (8 - 2) * 128 * 1000
     assert matrices == 4 * shape.layer_matrices
 
 
@@ -170,7 +170,7 @@ def test_memory_is_what_a_step_takes(words):
     planned = sum(made.memory().values()) - plan.RESERVE_BYTES
     measured = bytes_of_a_step(recipe.train, 2000)
     # What is at its most at other moments: the gradients, or a layer that is computed again.
-    assert 0.99 < planned / measured < (1.25 if recipe.train.recompute else 1.1)
+    assert 0.99 < planned / measured < (1.4 if recipe.train.recompute else 1.1)
 
 
 def test_a_plan_takes_the_optimizer_of_its_recipe_unless_told_otherwise(house):

@@ -12,9 +12,9 @@ import torch
 from conftest import PROJECT, TAGS
 from safetensors.torch import load_file
 
-from workbench import commands, disk, document, packing, train
+from workbench import commands, disk, document, packing, passages, tokenizer, train
 from workbench import run as runs
-from workbench.errors import Stopped
+from workbench.errors import Stopped, UserError
 from workbench.sequences import Feed, Phase
 
 STARTER = "recipes/pretrain/starter.yaml"
@@ -71,6 +71,35 @@ def test_a_curriculum_is_planned_told_recorded_and_kept(series, monkeypatch, cap
     assert happened["epochs_planned"] == pytest.approx(
         {tag: sum(one["epochs_planned"][tag] for one in happened["phases"]) for tag in even}
     )
+
+
+def test_the_gate_is_passed_and_told_once(series, tmp_path, monkeypatch, capsys):
+    def stop_at_once(*words):
+        raise Stopped("enough seen")
+
+    monkeypatch.setattr(train, "train", stop_at_once)
+    english = [" ".join(one) for one in passages.read("eng_Latn").values()]
+    tokenizer.train(iter(english), 600).save(str(tmp_path / "english.json"))
+    words = [STARTER, f"tokenizer={tmp_path / 'english.json'}"]
+    with pytest.raises(UserError, match="the vocabulary falls short for .*Georgian"):
+        commands.run(*words, "name=refused", quiet=True)
+    words += ["name=accepted", f"gate.accept={{{', '.join(f'{tag}: to see' for tag in TAGS)}}}"]
+    capsys.readouterr()
+    gates = []
+    for first in (True, False):
+        with pytest.raises(Stopped):
+            commands.run(*words, quiet=True)
+        assert ("gate, fail for Georgian" in capsys.readouterr().err) == first
+        gates.append(runs.find("pretrain/accepted").record["happened"]["gate"])
+    assert gates[0] == gates[1]
+    (georgian,) = (one for one in gates[0] if one["tag"] == "kat_Geor")
+    assert (georgian["verdict"], georgian["accepted"]) == ("fail", "to see")
+    # A record that does not pass holds nobody to it: the run is judged anew.
+    run = runs.find("pretrain/accepted")
+    run.happened(gate=[{**one, "accepted": ""} for one in gates[0]])
+    with pytest.raises(Stopped):
+        commands.run(*words, quiet=True)
+    assert runs.find("pretrain/accepted").record["happened"]["gate"] == gates[0]
 
 
 def test_annealing_reads_another_pack_and_the_record_tells_both(annealing, cleaned):

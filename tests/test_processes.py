@@ -160,7 +160,7 @@ def test_shards_compute_in_bf16_as_one_process_does_and_each_size_of_a_ladder_is
     assert measured[1] == pytest.approx(measured[0], rel=1e-3)
     # What was measured in shards is what the rung that was written has, in full precision.
     again, _ = measure(str(two.path / "rungs" / "pico"), two, "mlt_Latn", documents=3)
-    told = runs.read_json(two.path / "rungs" / "pico" / "done.json")["measured"]["mlt_Latn"]["bits"]
+    told = disk.read_json(two.path / "rungs" / "pico" / "done.json")["measured"]["mlt_Latn"]["bits"]
     assert told == pytest.approx(again.tolist(), rel=1e-5)
 
 

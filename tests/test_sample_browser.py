@@ -2,7 +2,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from conftest import HOSTILE
+from conftest import HOSTILE, expect_named
 
 from workbench import samples, widgets_text
 from workbench.errors import UserError
@@ -117,12 +117,7 @@ def test_errors_are_shown_in_the_panel_and_nothing_old_stays(browser, monkeypatc
 
 
 def test_every_control_is_named(browser):
-    for control in (
-        *(browser.search, browser.language, browser.source, browser.flag),
-        *(browser.previous, browser.next, browser.number),
-    ):
-        assert control.description
-        assert control.tooltip
+    expect_named(browser)
 
 
 def test_the_function_shows_the_same(inspected, browser):

@@ -25,7 +25,7 @@ def task(folder, rows, **more):
     data = Data(sources=[str(file)])
     settings = {
         "duplicates": Duplicates(),
-        "tokenizer": None,
+        "tokenizer": "",
         "contamination": None,
         "contamination_words": 13,
     }
@@ -198,10 +198,8 @@ def test_tokens_are_counted_without_trust(tmp_path):
     made.enable_truncation(3)
     made.enable_padding(length=10)
     made.save(str(tmp_path / "t.json"))
-    opened = survey.tokenizer(tmp_path / "t.json")
-    assert opened.encode("kelma <|end|><|end|>").ids == [0, 1]
     table, _ = measured(
-        tmp_path, documents("kelma " * 7, "<|end|><|end|> x"), tokenizer=tmp_path / "t.json"
+        tmp_path, documents("kelma " * 7, "<|end|><|end|> x"), tokenizer=str(tmp_path / "t.json")
     )
     assert table["tokens"] == [7, 2]
 

@@ -1,13 +1,24 @@
 import io
 import json
 import shutil
+from collections import Counter
 
 import pytest
 import sentencepiece
 import tokenizers
 import yaml
 
-from workbench import corpus, fairness, languages, parallel, passages, recipe, tokenizer, vocabulary
+from workbench import (
+    corpus,
+    cutters,
+    fairness,
+    languages,
+    parallel,
+    passages,
+    recipe,
+    tokenizer,
+    vocabulary,
+)
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -58,8 +69,8 @@ def test_the_series_measures_every_language_on_held_out_text(series):
     assert happened["parallel_sentences"] == len(held_out.ids) > 0
     assert happened["without_parallel"] == []
     assert happened["vocabulary"] == wanted.vocabulary.size
-    cutter = tokenizer.cutter("tokenizer/starter")
-    costs = tokenizer.sentence_costs(cutter, held_out.texts)
+    cutter = cutters.cutter("tokenizer/starter")
+    costs = cutters.sentence_costs(cutter, held_out.texts)
     english = costs["eng_Latn"].sum()
     for row in rows:
         tokens = costs[row["tag"]].sum()
@@ -131,6 +142,24 @@ def test_others_are_measured_beside_it(empty_runs, tmp_path):
     opened = sentencepiece.SentencePieceProcessor(model_file=str(model))
     held_out = parallel.read(["starter"], THREE, corpus.Faults()).where("test", asked().data)
     assert greek["tokens"] == sum(map(len, opened.encode(held_out.texts["ell_Grek"])))
+
+
+def test_each_tokenizer_encodes_the_parallel_text_once(empty_runs, tmp_path, monkeypatch):
+    foreign = tmp_path / "tokenizer.json"
+    tokenizer.train(iter(passages.read("eng_Latn")["river-ferry"]), 300, 1).save(str(foreign))
+    seen = Counter()
+    encode = cutters.FastCutter.encode
+    monkeypatch.setattr(
+        cutters.FastCutter,
+        "encode",
+        lambda cutter, texts: (
+            seen.update((cutter.size, text) for text in texts) or encode(cutter, texts)
+        ),
+    )
+    make(name="once", against=[str(foreign)])
+    held_out = parallel.read(["starter"], THREE, corpus.Faults()).where("test", asked().data)
+    for size in (500, 300):
+        assert {seen[size, text] for own in held_out.texts.values() for text in own} == {1}
 
 
 def test_unigram_is_learned_without_parity(empty_runs):

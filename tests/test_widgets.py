@@ -1,6 +1,7 @@
 import time
 
 import pytest
+from conftest import expect_named
 
 from workbench import generate, monitor, recipe, widgets
 from workbench import run as runs
@@ -60,10 +61,9 @@ def test_the_function_does_the_same_without_widgets(series, panel):
     ]
 
 
-def test_every_control_is_named(panel):
-    for control in (panel.models, panel.language, panel.library, panel.prompt, panel.button):
-        assert control.description
-        assert control.tooltip
+def test_every_control_is_named(panel, monitors):
+    expect_named(panel)
+    expect_named(monitors("recipes/pretrain/starter.yaml"))
 
 
 def wait(until, seconds=120):

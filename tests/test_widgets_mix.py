@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 import yaml
+from conftest import expect_named
 
 from workbench import mixing, recipe, sections, widgets_mix
 from workbench import run as runs
@@ -158,12 +159,7 @@ def test_mistakes_are_told_and_nothing_old_stays(panel, tmp_path):
 
 
 def test_every_control_is_named(panel):
-    for control in (
-        *(panel.strategy, panel.exponent, panel.max_epochs, panel.times, panel.unit),
-        *(panel.file, panel.paths, panel.load, panel.save),
-    ):
-        assert control.description
-        assert control.tooltip
+    expect_named(panel)
 
 
 def test_the_function_shows_the_same(panel, tmp_path):

@@ -2,8 +2,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from conftest import expect_named, printed
 
-from workbench import commands, corpus, languages, passages, tokenizer, widgets_text
+from workbench import commands, corpus, cutters, languages, passages, widgets_text
 from workbench import run as runs
 from workbench.errors import UserError
 
@@ -37,9 +38,9 @@ def test_one_sentence_in_every_language_dearest_first(two):
     counts = [int(row[1].replace(",", "")) for row in rows]
     assert counts == sorted(counts, reverse=True)
     by_name = {row[0]: row for row in rows}
-    cut = tokenizer.cutter(FAIR)
-    english = len(tokenizer.pieces(cut, passages.read("eng_Latn")["river-ferry"][1]))
-    pieces = tokenizer.pieces(cut, passages.read("mlt_Latn")["river-ferry"][1])
+    cut = cutters.cutter(FAIR)
+    english = len(cutters.pieces(cut, passages.read("eng_Latn")["river-ferry"][1]))
+    pieces = cutters.pieces(cut, passages.read("mlt_Latn")["river-ferry"][1])
     maltese = by_name["MalteseMalti"]
     assert maltese[1:3] == [str(len(pieces)), f"{len(pieces) / english:.3f}"]
     assert maltese[3] == "".join(pieces).replace(" ", "␣")
@@ -50,6 +51,16 @@ def test_the_language_is_said_to_readers_and_fonts(two):
     page = widgets_text.cuts(FAIR, "river-ferry#0", "sr-Cyrl, Maltese").data
     assert len(table(page)) == 2
     assert set(re.findall('class="cut" lang="(.*?)"', page)) == {"mt", "sr-Cyrl"}
+
+
+def test_a_tokenizer_is_looked_into_without_pytorch(two):
+    program = (
+        "import sys\n"
+        "from workbench import widgets_text\n"
+        f"widgets_text.TokenView({FAIR!r})\n"
+        "print({'torch', 'transformers'} & set(sys.modules))\n"
+    )
+    assert printed(program).strip() == "set()"
 
 
 def test_tokenizers_side_by_side(two):
@@ -126,14 +137,11 @@ def test_errors_are_shown_in_the_panel_and_the_button_comes_back(panel, monkeypa
     panel.tokenizers.value = (FAIR,)
     panel.languages.value = "all"
     monkeypatch.setattr(
-        tokenizer, "pieces", lambda *words: (_ for _ in ()).throw(RuntimeError(HOSTILE))
+        cutters, "pieces", lambda *words: (_ for _ in ()).throw(RuntimeError(HOSTILE))
     )
     panel.button.click()
     assert "Problem: &lt;img" in panel.status.value
 
 
 def test_every_control_is_named_and_explained(panel):
-    controls = (panel.tokenizers, panel.passage, panel.sentence, panel.own, panel.languages)
-    for control in (*controls, panel.button):
-        assert control.description
-        assert control.tooltip
+    expect_named(panel)

@@ -3,9 +3,9 @@
 # Logits made at a time. On a CPU 16 MB of them in float32 were fastest of 8 to 64 MB; a GPU wants
 # matrices large enough to fill it.
 AT_ONCE_CPU, AT_ONCE_GPU = 2**22, 2**27
-# What one logit takes at the most while its gradient is made in steps: five numbers in float32 and
-# a flag. Compiled, the gradient is put in the logit's own place.
-PLAIN_BYTES = 21
+# What one logit takes at the most while its gradient is made in steps: two numbers in float32, for
+# the logarithm of the sum. Compiled, the gradient is put in the logit's own place.
+PLAIN_BYTES = 8
 
 
 def rows(tokens: int, vocabulary: int, at_once: int) -> int:

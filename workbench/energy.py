@@ -4,7 +4,18 @@ GPUs are read from NVIDIA's own energy counter, or, without its library, from th
 ``nvidia-smi`` reports; processors from Linux's RAPL counters. Where neither can be read, the time
 that the processor worked is multiplied by a stated power, and the result is called an estimate.
 What a counter covers is stated with it. RAPL and GPUs count whatever runs on them, be it this
-process or another; AMD's GPUs are not counted.
+process or another.
+
+AMD's GPUs are not counted, and where there is one the boundary says so. Of what its command tells,
+``amd-smi metric --json``, the form is not documented and differs between releases; its manual calls
+it an example; and the energy that it adds up has been reported wrong (ROCm/amdsmi issue 38).
+
+The estimate is that of Green Algorithms (Lannelongue, Grealey and Inouye 2021, doi
+10.1002/advs.202100707) for the cores alone: their time at work times the rated power of a core.
+Which processor it is nobody looks up; the power is the one that they take for any, 12 W. In their
+table of 79 processors (data/latest/TDP_cpu.csv of GreenAlgorithms/green-algorithms-tool) a core is
+rated at 3.8 to 23.8 W, so that a core may have taken a third of the estimate or twice as much. They
+count cores; the time that is counted here is that of threads, of which a core may run two at once.
 """
 
 import contextlib
@@ -19,9 +30,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 POWERCAP = Path("/sys/class/powercap")
-# An assumption, and said to be one in every record: server processors are rated at 4 to 12 W a
-# core, desktop ones at up to 20 W.
-WATTS_PER_CORE = 10.0
+# Through which AMD's GPUs are computed on.
+AMD_COMPUTE = Path("/dev/kfd")
+# An assumption, and said to be one in every record: "Any" in the table of Green Algorithms.
+WATTS_PER_CORE = 12.0
 # A package of 300 W fills the counters' usual range of 262 kJ in 15 minutes.
 SAMPLE_SECONDS = 5.0
 
@@ -36,15 +48,22 @@ class Counter(Protocol):
     measured: bool
     """Whether the machine counts, or an assumption is behind the number."""
     fleeting: bool
-    """Whether it has to be read often to be right."""
+    """Whether :meth:`read` has to be called often for the joules to be right."""
+
+    def read(self) -> None:
+        """Look at the machine, however long that takes."""
+        ...
 
     def joules(self) -> float:
-        """Return the joules since it was made."""
+        """Return the joules since it was made, at once."""
         ...
 
 
 class Meter:
-    """The energy of a run, over all its sessions."""
+    """The energy of a run, over all its sessions.
+
+    Fleeting counters are read in a thread each, so that whoever asks for joules waits for none.
+    """
 
     def __init__(
         self, before: Mapping[str, Any] | None = None, found: Sequence[Counter] | None = None
@@ -57,15 +76,14 @@ class Meter:
         """
         self._before: Mapping[str, Any] = before or {}
         self._counters = list(counters() if found is None else found)
-        self._reading = threading.Lock()
         self._over = threading.Event()
-        if any(counter.fleeting for counter in self._counters):
-            threading.Thread(target=self._sample, daemon=True).start()
+        for counter in self._counters:
+            if counter.fleeting:
+                threading.Thread(target=self._sample, args=(counter,), daemon=True).start()
 
     def joules(self) -> float:
         """Return the joules of this and all earlier sessions."""
-        with self._reading:
-            now = sum(counter.joules() for counter in self._counters)
+        now = sum(counter.joules() for counter in self._counters)
         return float(self._before.get("joules", 0.0)) + now
 
     def record(self) -> dict[str, Any]:
@@ -79,7 +97,7 @@ class Meter:
         }
 
     def close(self) -> None:
-        """Read no more by itself."""
+        """Read no more by itself; a reading that is under way is not waited for."""
         self._over.set()
 
     def _said(self, what: str) -> str:
@@ -87,12 +105,12 @@ class Meter:
         before = self._before.get(what, now)
         return now if before == now else f"earlier: {before.removeprefix('earlier: ')}; then: {now}"
 
-    def _sample(self) -> None:
+    def _sample(self, counter: Counter) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
-            self.joules()
+            counter.read()
 
 
-def counters(powercap: Path = POWERCAP) -> list[Counter]:
+def counters(powercap: Path = POWERCAP, amd: Path = AMD_COMPUTE) -> list[Counter]:
     """Return what this machine counts with; an estimate where nothing can be read.
 
     Measured and estimated numbers are never added up: beside a GPU that is measured, processors
@@ -107,7 +125,10 @@ def counters(powercap: Path = POWERCAP) -> list[Counter]:
         found.append(gpus)
     if processors:
         found.append(processors)
-    return found or [ProcessorTime()]
+    found = found or [ProcessorTime()]
+    if amd.exists():
+        found[-1].boundary += "; AMD's GPUs are not counted"
+    return found
 
 
 class Rapl:
@@ -126,17 +147,23 @@ class Rapl:
         self._zones = [(zone, _number(zone / "max_energy_range_uj")) for zone in zones]
         self._last = [_number(zone / "energy_uj") for zone in zones]
         self._sum = 0
+        self._reading = threading.Lock()
 
-    def joules(self) -> float:
-        """Return the joules since it was made; a counter that began anew is put right.
+    def read(self) -> None:
+        """Add what was taken since the last reading; a counter that began anew is put right.
 
         With a range of 1000, from 900 to 100 are 200.
         """
-        for place, (zone, most) in enumerate(self._zones):
-            with contextlib.suppress(OSError, ValueError):
-                now = _number(zone / "energy_uj")
-                self._sum += (now - self._last[place]) % most
-                self._last[place] = now
+        with self._reading:
+            for place, (zone, most) in enumerate(self._zones):
+                with contextlib.suppress(OSError, ValueError):
+                    now = _number(zone / "energy_uj")
+                    self._sum += (now - self._last[place]) % most
+                    self._last[place] = now
+
+    def joules(self) -> float:
+        """Return the joules since it was made."""
+        self.read()
         return self._sum / 1e6
 
 
@@ -171,15 +198,19 @@ class Nvml:
         self.source = "NVML total energy"
         self.boundary = _gpu_boundary(len(handles))
         self._library, self._handles = library, handles
-        self._first = self._last = self._read()
+        self._first = self._last = self._millijoules()
 
-    def _read(self) -> float:
+    def _millijoules(self) -> float:
         return float(sum(map(self._library.nvmlDeviceGetTotalEnergyConsumption, self._handles)))
+
+    def read(self) -> None:
+        """Ask the GPUs; one that does not answer keeps what was told last."""
+        with contextlib.suppress(self._library.NVMLError):
+            self._last = self._millijoules()
 
     def joules(self) -> float:
         """Return the joules since it was made."""
-        with contextlib.suppress(self._library.NVMLError):
-            self._last = self._read()
+        self.read()
         return (self._last - self._first) / 1e3
 
 
@@ -211,7 +242,10 @@ def nvml() -> Nvml | None:
 
 
 class NvidiaSmi:
-    """The power that ``nvidia-smi`` tells, added up between readings as if it changed in a line."""
+    """The power that ``nvidia-smi`` tells, taken to last until it tells anew.
+
+    The program may take seconds to answer, and much longer where a driver is in trouble.
+    """
 
     measured = True
     fleeting = True
@@ -223,27 +257,32 @@ class NvidiaSmi:
             "--query-gpu=power.draw",
             "--format=csv,noheader,nounits",
         ]
-        self._watts, gpus = self._read()
+        self._watts, gpus = self._ask()
         self._at = time.monotonic()
         self._sum = 0.0
+        self._adding = threading.Lock()
         self.source = f"power that nvidia-smi tells, every {SAMPLE_SECONDS:.0f} s"
         self.boundary = _gpu_boundary(gpus)
 
-    def _read(self) -> tuple[float, int]:
+    def _ask(self) -> tuple[float, int]:
         said = subprocess.run(
             self._command, capture_output=True, text=True, check=True, timeout=30
         ).stdout.splitlines()
         return sum(map(float, said)), len(said)
 
-    def joules(self) -> float:
-        """Return the joules since it was made, up to the last reading."""
-        now = time.monotonic()
-        if now - self._at >= SAMPLE_SECONDS:
-            with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-                watts, _ = self._read()
-                self._sum += (now - self._at) * (self._watts + watts) / 2
+    def read(self) -> None:
+        """Ask for the power; without an answer the last one still counts."""
+        with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+            watts, _ = self._ask()
+            with self._adding:
+                now = time.monotonic()
+                self._sum += (now - self._at) * self._watts
                 self._watts, self._at = watts, now
-        return self._sum
+
+    def joules(self) -> float:
+        """Return the joules since it was made, the time since the last answer among them."""
+        with self._adding:
+            return self._sum + (time.monotonic() - self._at) * self._watts
 
 
 def nvidia_smi() -> NvidiaSmi | None:
@@ -258,27 +297,32 @@ def nvidia_smi() -> NvidiaSmi | None:
 
 
 class ProcessorTime:
-    """An estimate: how long the processor worked for this process, times a stated power."""
+    """An estimate: how long the processor worked for this process, times ``WATTS_PER_CORE``."""
 
     measured = False
     fleeting = False
 
-    def __init__(self, watts: float = WATTS_PER_CORE) -> None:
-        self.source = f"processor time x {watts:g} W a core, which is an assumption"
-        self.boundary = (
-            "processor cores while they worked for this process and those it has ended; "
-            "no memory, no idle time, no losses of power supplies, no cooling"
+    def __init__(self) -> None:
+        self.source = (
+            f"processor time x {WATTS_PER_CORE:g} W a core, an assumption of Green Algorithms "
+            "(doi 10.1002/advs.202100707) for any processor"
         )
-        self._watts = watts
+        self.boundary = (
+            "processor cores while they worked for this process and those it has ended, counted "
+            "once for each thread; no memory, no idle time, no losses of power supplies, no cooling"
+        )
         self._first = self._seconds()
 
     def _seconds(self) -> float:
         times = os.times()
         return times.user + times.system + times.children_user + times.children_system
 
+    def read(self) -> None:
+        """Do nothing: the time is known whenever it is asked for."""
+
     def joules(self) -> float:
         """Return the joules since it was made."""
-        return (self._seconds() - self._first) * self._watts
+        return (self._seconds() - self._first) * WATTS_PER_CORE
 
 
 def told(joules: float) -> str:

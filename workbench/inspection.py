@@ -29,6 +29,7 @@ from workbench import (
     cleaning,
     corpus,
     croissant,
+    cutters,
     disk,
     duplicates,
     executors,
@@ -41,7 +42,7 @@ from workbench import (
     terminal,
 )
 from workbench import run as runs
-from workbench.errors import UserError, nearest
+from workbench.errors import UserError
 from workbench.recipe import InspectRecipe
 from workbench.sections import FILTERS, Clean
 
@@ -130,30 +131,16 @@ def _settle_sources(run: runs.Run, recipe: InspectRecipe) -> None:
     run.used_data(sources)
 
 
-def _tokenizer(reference: str) -> Path | None:
-    """Find the tokenizer to count with, and see that it can be opened.
+def _tokenizer(reference: str) -> str:
+    """Return the tokenizer to count with as workers find it; empty where none is asked for.
 
     Raises:
-        UserError: there is none, or it is none.
+        UserError: there is none, or it cannot be read.
     """
     if not reference:
-        return None
-    path = Path(reference).expanduser()
-    if reference.startswith("tokenizer/") and reference.count("/") == 1:
-        path = runs.find_finished(reference).path / "tokenizer" / "tokenizer.json"
-    elif not path.is_absolute():
-        path = runs.home() / path
-    if not path.is_file():
-        siblings = [file.name for file in path.parent.glob("*.json")]
-        raise UserError(
-            f"no tokenizer at {reference!r}{nearest(path.name, siblings)}; it is "
-            "'tokenizer/<name>' or a .json file"
-        )
-    try:
-        survey.tokenizer(path)
-    except Exception as fault:  # the library raises nothing narrower
-        raise UserError(f"{reference!r} is no tokenizer: {fault}") from None
-    return path.resolve()
+        return ""
+    cutters.cutter(reference)
+    return reference if reference.startswith("hub:") else str(cutters.find(reference).resolve())
 
 
 @contextlib.contextmanager

@@ -151,22 +151,28 @@ class _InChunks(torch.autograd.Function):
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         hidden_gradient = torch.empty_like(hidden) if wants_hidden else None  # (tokens, width)
         weight_gradient = torch.zeros_like(weight) if wants_weight else None  # (vocabulary, width)
-        nats = torch.zeros((), device=hidden.device)
-        squares = torch.zeros((), device=hidden.device)
-        share = 1 / (targets != IGNORED).sum()
+        counted = targets != IGNORED
+        shares = torch.where(counted, 1 / counted.sum(), 0.0)  # (tokens,)
+        # An ignored target names no column; any will do, since its share is 0.
+        columns = targets.clamp(min=0).unsqueeze(1)  # (tokens, 1)
+        normalisers, picked = torch.empty_like(shares), torch.empty_like(shares)
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
             for start in range(0, hidden.shape[0], rows):
-                part = hidden[start : start + rows].to(dtype)  # (rows, width)
-                some_nats, some_squares, gradient = chunk(
-                    part, matrix, targets[start : start + rows], share, z_loss
+                some = slice(start, start + rows)
+                part = hidden[some].to(dtype)  # (rows, width)
+                normalisers[some], picked[some], gradient = chunk(
+                    part, matrix, columns[some], shares[some], z_loss
                 )
-                nats += some_nats
-                squares += some_squares
+                at_target = (picked[some] - normalisers[some]).exp()
+                at_target = (at_target * (1 + 2 * z_loss * normalisers[some]) - 1) * shares[some]
+                gradient.scatter_(1, columns[some], at_target.to(dtype).unsqueeze(1))
                 if hidden_gradient is not None:
-                    hidden_gradient[start : start + rows] = gradient @ matrix
+                    hidden_gradient[some] = gradient @ matrix
                 if weight_gradient is not None:
                     weight_gradient += gradient.T @ part
+        nats = ((normalisers - picked) * shares).sum()
+        squares = (normalisers.square() * shares).sum()
         ctx.save_for_backward(hidden_gradient, weight_gradient)
         ctx.mark_non_differentiable(nats)
         return nats + z_loss * squares, nats
@@ -181,27 +187,23 @@ class _InChunks(torch.autograd.Function):
 def _chunk(
     hidden: torch.Tensor,
     matrix: torch.Tensor,
-    targets: torch.Tensor,
-    share: torch.Tensor,
+    columns: torch.Tensor,
+    shares: torch.Tensor,
     z_loss: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return one chunk's share of cross-entropy and z-loss, and the gradient at its logits.
+    """Return the logarithms of normalisers, the logits at ``columns``, and the logits' gradient.
 
-    Returns:
-        Two numbers, and a tensor of shape ``(rows, vocabulary)`` in the precision of ``matrix``.
+    The gradient, of shape ``(rows, vocabulary)`` and in the precision of ``matrix``, is what it
+    were if no token was right: to set it right at the targets in here would have the compiler
+    keep a second one.
     """
     logits = (hidden @ matrix.T).float()
     normalisers = logits.logsumexp(dim=1)  # (rows,)
-    shares = torch.where(targets == IGNORED, 0.0, share)  # (rows,)
-    # An ignored target names no column; any will do, since its share is 0.
-    columns = targets.clamp(min=0).unsqueeze(1)
-    picked = logits.gather(1, columns).squeeze(1)
-    probabilities = (logits - normalisers.unsqueeze(1)).exp()
-    gradient = probabilities * (1 + 2 * z_loss * normalisers).unsqueeze(1)
-    hit = torch.arange(matrix.shape[0], device=matrix.device) == columns
-    gradient = (gradient - hit.float()) * shares.unsqueeze(1)
-    nats = ((normalisers - picked) * shares).sum()
-    return nats, (normalisers.square() * shares).sum(), gradient.to(matrix.dtype)
+    picked = logits.gather(1, columns).squeeze(1)  # (rows,)
+    # In place: the logits are wanted no more, and nothing else is as large.
+    gradient = logits.sub_(normalisers.unsqueeze(1)).exp_()
+    gradient.mul_((1 + 2 * z_loss * normalisers).unsqueeze(1)).mul_(shares.unsqueeze(1))
+    return normalisers, picked, gradient.to(matrix.dtype)
 
 
 @functools.cache

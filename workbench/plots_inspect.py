@@ -183,7 +183,6 @@ def confusion(run: runs.Run) -> Any:
     box speaks against the declared language, and is underlined.
     """
     from matplotlib.patches import Rectangle
-    from seaborn import heatmap
 
     counts = {
         (row["declared"], row["detected"]): row["documents"] for row in run.read_result("confusion")
@@ -203,17 +202,11 @@ def confusion(run: runs.Run) -> Any:
     lines = {"color": "#e3e8ee", "linewidth": 0.5, "zorder": 0}
     axes.hlines(range(len(rows) + 1), 0, len(columns), **lines)
     axes.vlines(range(len(columns) + 1), 0, len(rows), **lines)
-    heatmap(
-        shares,
-        ax=axes,
-        cmap="Blues",
-        vmin=-10,
-        vmax=130,
-        mask=np.array(shares) == 0,
-        annot=[[_in_per_cent(share) for share in row] for row in shares],
-        fmt="",
-        annot_kws={"fontsize": size},
-        cbar=False,
+    _cells(
+        axes,
+        [[share / 100 for share in row] for row in shares],
+        [[_in_per_cent(share) for share in row] for row in shares],
+        size,
         xticklabels=[identify.name(column) for column in columns],
         yticklabels=[languages.get(tag).name for tag in rows],
     )
@@ -482,8 +475,6 @@ def _heat_map(
         columns: what stands above a column, to its limit and to its number for a row.
         title: stands above all.
     """
-    from seaborn import heatmap
-
     ranked = sorted(rows, key=lambda row: identify.name(row["tag"]))
     values = [[number(row) for _, number in columns.values()] for row in ranked]
     told = [place for place, row in enumerate(values) if any(row)]
@@ -498,19 +489,13 @@ def _heat_map(
     ]
     figure = drawing.new(2.4 + 1.4 * len(columns), 1.9 + 0.2 * len(ranked))
     axes = figure.subplots()
-    heatmap(
+    _cells(
+        axes,
         shades,
-        ax=axes,
-        cmap="Blues",
-        vmin=-0.05,
-        vmax=1.15,
-        mask=np.array(values) == 0,
-        annot=[[_short(value) for value in row] for row in values],
-        fmt="",
-        annot_kws={"fontsize": 8},
+        [[_short(value) for value in row] for row in values],
+        8,
         linewidths=1,
         linecolor="white",
-        cbar=False,
         yticklabels=[identify.name(row["tag"]) for row in ranked],
     )
     axes.set_xticks([place + 0.5 for place in range(len(columns))], list(columns), fontsize=8)
@@ -520,6 +505,32 @@ def _heat_map(
     axes.tick_params(axis="y", rotation=0)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _cells(
+    axes: Any,
+    shades: Sequence[Sequence[float]],
+    words: Sequence[Sequence[str]],
+    size: int,
+    **looks: Any,
+) -> None:
+    """Draw a table of words on blue ground: shades go from 0, which stays empty, to 1."""
+    from seaborn import heatmap
+
+    heatmap(
+        shades,
+        ax=axes,
+        cmap="Blues",
+        # Neither so pale that it passes for nothing nor so dark that it swallows the words.
+        vmin=-0.1,
+        vmax=1.3,
+        mask=np.array(shades) == 0,
+        annot=words,
+        fmt="",
+        annot_kws={"fontsize": size},
+        cbar=False,
+        **looks,
+    )
 
 
 def _shade(value: float, limit: float) -> float:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from workbench import (
     checkpoint,
+    cutters,
     fairness,
     ladder,
     languages,
@@ -32,7 +33,7 @@ CHECKPOINTS = "checkpoints"
 def make(run: runs.Run, recipe: PretrainRecipe) -> None:
     """Train the model of ``recipe``; go on where an earlier session of the run was stopped."""
     tracking.require(recipe.train)
-    text_tokenizer = tokenizer.load(tokenizer.folder_of(recipe.tokenizer))
+    text_tokenizer = tokenizer.load(cutters.find(recipe.tokenizer))
     _read_datamixes(run, recipe)
     wanted = recipe.phases()
     packs = packing.packs(run, [phase.data or recipe.data for phase in wanted], text_tokenizer)
@@ -102,19 +103,22 @@ def _gate(
 
     Token lengths are those of the recipe's own text, in the first phase that has some; the cost of
     the same content is that of the starter corpus. Fewer than three languages are held against all
-    of the registry.
+    of the registry. A run that passed, as its record says, is not held again when it goes on.
 
     Raises:
         UserError: it falls short for a language that the recipe does not accept by name.
     """
-    cutter = tokenizer.FastCutter(text_tokenizer.backend_tokenizer)
+    before = run.record["happened"].get("gate", [])
+    if before and all(one["verdict"] != "fail" or one["accepted"] for one in before):
+        return
+    cutter = cutters.FastCutter(text_tokenizer.backend_tokenizer)
     own_tags = _tags(packs)
     chosen = own_tags if len(own_tags) >= fairness.PEERS else languages.tags()
     lengths: dict[str, float] = {}
     for pack in reversed(packs):
         lengths |= pack.characters_per_token()
     texts = {tag: list(parallel.starter(tag).values()) for tag in chosen}
-    costs = tokenizer.sentence_costs(cutter, texts)
+    costs = cutters.sentence_costs(cutter, texts)
     judgements = fairness.judge(
         {tag: lengths[tag] for tag in own_tags},
         {tag: float(counts.sum()) for tag, counts in costs.items()},

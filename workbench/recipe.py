@@ -76,7 +76,7 @@ class InspectRecipe(Recipe):
     kind: ClassVar[str] = "inspect"
     data: Data = field(default_factory=Data)
     tokenizer: str = ""
-    """Counts tokens too, with a tokenizer run, ``tokenizer/<name>``, or a ``tokenizer.json``."""
+    """Counts tokens too, with any tokenizer that ``against`` of a tokenizer recipe takes."""
     duplicates: Duplicates = field(default_factory=Duplicates)
     contamination: Contamination = field(default_factory=Contamination)
     clean: Clean = field(default_factory=Clean)

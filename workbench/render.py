@@ -236,7 +236,7 @@ _PART = re.compile("⟨[0-9A-F]{2}(?: [0-9A-F]{2})*⟩")
 
 
 def cut(pieces: Sequence[str], lang: str = "") -> str:
-    """Return a text with a box around each token, as :func:`workbench.tokenizer.pieces` gives it.
+    """Return a text with a box around each token, as :func:`workbench.cutters.pieces` gives it.
 
     Neighbours differ in background and have a border. A space is shown as ``␣``, a line's end as
     ``↵``, any other character that cannot be seen by its number, and a token that is part of a

@@ -15,8 +15,9 @@ takes about 50 bytes of memory a character while it is measured.
 import enum
 import functools
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Signal = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+T = TypeVar("T")
 
 # Fastest where what belongs to a batch stays in a core's second cache, and calls are few enough.
 BATCH_CHARACTERS = 2**18
@@ -250,18 +252,23 @@ class Batch:
         return offsets, np.repeat(np.arange(self.documents), np.diff(offsets))
 
 
-def batches(texts: Iterable[str]) -> Iterator[Batch]:
-    """Yield the texts in batches of the size that is measured fastest, in their order."""
-    waiting: list[str] = []
+def groups(items: Iterable[T], text_of: Callable[[T], str]) -> Iterator[list[T]]:
+    """Yield what holds a text in groups of the size that is measured fastest, in its order."""
+    waiting: list[T] = []
     characters = 0
-    for text in texts:
-        waiting.append(text)
-        characters += len(text)
+    for item in items:
+        waiting.append(item)
+        characters += len(text_of(item))
         if characters >= BATCH_CHARACTERS or len(waiting) >= BATCH_DOCUMENTS:
-            yield Batch(waiting)
+            yield waiting
             waiting, characters = [], 0
     if waiting:
-        yield Batch(waiting)
+        yield waiting
+
+
+def batches(texts: Iterable[str]) -> Iterator[Batch]:
+    """Yield the texts in batches, as :func:`groups` has them."""
+    return map(Batch, groups(texts, str))
 
 
 def measure(batch: Batch) -> dict[str, Signal]:
@@ -283,16 +290,6 @@ def script_letters(batch: Batch) -> Indices:
     """
     columns = [batch.count(trait) for trait in _script_traits().values()]
     return np.stack(columns, axis=1)
-
-
-def word_counts(batch: Batch) -> tuple[Hashes, Indices]:
-    """Return the hashes of the batch's different words, rising, and how often each occurs.
-
-    Added up over a language's documents they give its frequent words, from which FineWeb-2
-    (Penedo et al. 2025, arXiv 2506.20920) derives stop words.
-    """
-    hashes, counts = np.unique(batch.word_hash, return_counts=True)
-    return hashes, counts.astype(np.int64)
 
 
 def share_of(batch: Batch, hashes: Hashes) -> npt.NDArray[np.float64]:

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 import pyarrow.parquet
-import tokenizers
 
 from workbench import (
     cleaning,
     corpus,
+    cutters,
     disk,
     duplicates,
     identify,
@@ -78,8 +78,8 @@ class Task:
     stop: Path
     """Work ends, and what is unfinished is lost, when this file appears."""
     duplicates: Duplicates
-    tokenizer: Path | None
-    """A ``tokenizer.json``, to count tokens with."""
+    tokenizer: str
+    """What :func:`workbench.cutters.cutter` opens, to count tokens with; empty counts none."""
     contamination: Path | None
     """Sorted hashes of the word sequences that evaluation sets hold, uint64."""
     contamination_words: int
@@ -155,7 +155,7 @@ class _Piece:
         self._waiting_documents = 0
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._totals = Counter({"documents": 0, "bytes": 0})
-        self._tokenizer = tokenizer(task.tokenizer) if task.tokenizer else None
+        self._cutter = cutters.cutter(task.tokenizer) if task.tokenizer else None
         self._contamination = (
             np.load(task.contamination, mmap_mode="r") if task.contamination else None
         )
@@ -168,7 +168,8 @@ class _Piece:
             (self._folder / SIGNATURES).open("wb") as signatures,
             contextlib.ExitStack() as self._open,
         ):
-            for documents in self._batches():
+            documents_read = corpus.read_from(self._task.sources, self._task.data, self._faults)
+            for documents in signals.groups(documents_read, lambda document: document.text):
                 stop_if_asked(self._task)
                 batch = signals.Batch([document.text for document in documents])
                 signature = duplicates.signatures(batch.word_hash, batch.doc_words, settings)
@@ -190,18 +191,6 @@ class _Piece:
                 "languages": {tag: tally.to_dict() for tag, tally in tallies.items()},
             },
         )
-
-    def _batches(self) -> Iterator[list[corpus.Document]]:
-        waiting: list[corpus.Document] = []
-        characters = 0
-        for document in corpus.read_from(self._task.sources, self._task.data, self._faults):
-            waiting.append(document)
-            characters += len(document.text)
-            if characters >= signals.BATCH_CHARACTERS or len(waiting) >= signals.BATCH_DOCUMENTS:
-                yield waiting
-                waiting, characters = [], 0
-        if waiting:
-            yield waiting
 
     def _add(self, documents: list[corpus.Document], batch: signals.Batch) -> None:
         table = self._measures(documents, batch)
@@ -245,9 +234,8 @@ class _Piece:
             "contaminated": self._contaminated(batch),
             **personal.count_batch(texts),
         }
-        if self._tokenizer is not None:
-            encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-            measured["tokens"] = np.array([len(one.ids) for one in encoded], dtype=np.int64)
+        if self._cutter is not None:
+            measured["tokens"] = cutters.counts(self._cutter.encode(texts))
         return measured
 
     def _contaminated(self, batch: signals.Batch) -> npt.NDArray[np.int64]:
@@ -291,15 +279,6 @@ def _compact(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if column.dtype == np.float64:
         return column.astype(np.float32)
     return column.astype(np.int32) if name in COUNTS else column
-
-
-def tokenizer(file: Path) -> tokenizers.Tokenizer:
-    """Open a ``tokenizer.json`` so that it counts all of a text, and trusts none of it."""
-    opened = tokenizers.Tokenizer.from_file(str(file))
-    opened.no_truncation()
-    opened.no_padding()
-    opened.encode_special_tokens = True
-    return opened
 
 
 def _text_hash(text: str) -> int:

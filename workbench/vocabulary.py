@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from workbench import corpus, disk, fairness, languages, parallel, terminal, tokenizer
+from workbench import corpus, cutters, disk, fairness, languages, parallel, terminal, tokenizer
 from workbench import run as runs
 from workbench.errors import UserError
 from workbench.recipe import TokenizerRecipe
@@ -24,7 +24,7 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
             text; or a tokenizer to measure beside it cannot be opened.
     """
     # Before the long work, so that a mistyped name is told at once.
-    others = {reference: tokenizer.cutter(reference) for reference in recipe.against}
+    others = {reference: cutters.cutter(reference) for reference in recipe.against}
     faults = corpus.Faults(run.path / runs.QUARANTINE)
     same = parallel.read(recipe.parallel, recipe.data.languages, faults)
     held_out = same.where("test", recipe.data)
@@ -38,17 +38,17 @@ def make(run: runs.Run, recipe: TokenizerRecipe) -> None:
     wrapped = tokenizer.wrap(trained)
     with disk.told_when_full(run.path):
         wrapped.save_pretrained(run.path / "tokenizer")
-    own = tokenizer.FastCutter(trained)
-    measured = {OWN: own, **others}
-    tables = {
-        name: language_rows(one, held_out.texts, recipe.resamples) for name, one in measured.items()
-    }
+    own = cutters.FastCutter(trained)
+    tables, compared = {}, []
+    for name, one in {OWN: own, **others}.items():
+        tables[name], together = measure(one, held_out.texts, recipe.resamples)
+        if together is not None:
+            compared.append({"tokenizer": name, **together})
     for row in tables[OWN]:
         texts = sample.held_out.get(row["tag"], [])
         row.update({f"own_text_{key}": value for key, value in _own_text(own, texts).items()})
     run.result("languages", tables[OWN])
-    run.result("scripts", [{"script": k, "tokens": n} for k, n in tokenizer.scripts(own).items()])
-    compared = compare(measured, held_out.texts, recipe.resamples)
+    run.result("scripts", [{"script": k, "tokens": n} for k, n in cutters.scripts(own).items()])
     run.result("comparison", compared)
     if others:
         run.result(
@@ -125,28 +125,56 @@ def _refuse_if_empty(sample: "Sample", recipe: TokenizerRecipe) -> None:
         raise UserError(f"the sources of tokenizer/{recipe.name} hold no document; see its record")
 
 
-def _own_text(cutter: tokenizer.Cutter, texts: Sequence[str]) -> dict[str, Any]:
+def _own_text(cutter: cutters.Cutter, texts: Sequence[str]) -> dict[str, Any]:
     """Return what held-out text of the sources becomes; natural text, where they hold any."""
-    facts = tokenizer.describe(cutter, texts)
+    facts = cutters.describe(cutter, texts, cutter.encode(texts))
     keys = ("documents", "characters", "characters_per_token", "bytes_per_token")
     return {key: facts[key] if texts or key == "documents" else None for key in keys}
 
 
-def language_rows(
-    cutter: tokenizer.Cutter, texts: Mapping[str, Sequence[str]], resamples: int = 1000
+def measure(
+    cutter: cutters.Cutter, texts: Mapping[str, Sequence[str]], resamples: int = 1000
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Measure what a vocabulary makes of the same content in several languages.
+
+    Args:
+        cutter: what cuts; it encodes each text once.
+        texts: language to its version of the parallel text.
+        resamples: bootstrap samples behind each interval.
+
+    Returns:
+        A row for each language, and one of all together; ``None`` for the latter where there is
+        one language, which has nothing to be compared with.
+    """
+    encoded = {tag: cutter.encode(own) for tag, own in texts.items()}
+    costs = {tag: cutters.counts(own) for tag, own in encoded.items()}
+    described = {tag: cutters.describe(cutter, texts[tag], own) for tag, own in encoded.items()}
+    rows = _language_rows(described, costs, resamples)
+    if len(costs) < 2:
+        return rows, None
+    together = {
+        "size": cutter.size,
+        "tokens_per_word": float(np.mean([own["tokens_per_word"] for own in described.values()])),
+        **fairness.inequality(costs, resamples).row(),
+    }
+    return rows, together
+
+
+def _language_rows(
+    described: Mapping[str, Mapping[str, Any]],
+    costs: Mapping[str, fairness.Counts],
+    resamples: int,
 ) -> list[dict[str, Any]]:
-    """Return one row a language: what the parallel ``texts`` become, and cost.
+    """Return one row a language: what its text becomes, what that costs, what the gate says.
 
     ``tokens_relative_to_english`` comes with a 95 % interval; it is relative to the mean of all
     languages where English is not among them, and ``relative_to`` says which.
     """
-    counts = tokenizer.sentence_costs(cutter, texts)
-    relative = fairness.relative_costs(counts, resamples=resamples)
-    lengths = {tag: tokenizer.describe(cutter, own) for tag, own in texts.items()}
+    relative = fairness.relative_costs(costs, resamples=resamples)
     verdicts = {
         one.tag: one
         for one in fairness.judge(
-            {tag: facts["characters_per_token"] for tag, facts in lengths.items()},
+            {tag: facts["characters_per_token"] for tag, facts in described.items()},
             {tag: one.value for tag, one in relative.items()},
         )
     }
@@ -155,9 +183,9 @@ def language_rows(
             "tag": language.tag,
             "language": language.name,
             "script": language.script,
-            **lengths[language.tag],
-            "tokens_per_sentence": float(counts[language.tag].mean()),
-            "relative_to": "English" if fairness.REFERENCE in texts else "mean",
+            **described[language.tag],
+            "tokens_per_sentence": float(costs[language.tag].mean()),
+            "relative_to": "English" if fairness.REFERENCE in costs else "mean",
             "tokens_relative_to_english": relative[language.tag].value,
             "relative_low": relative[language.tag].low,
             "relative_high": relative[language.tag].high,
@@ -165,32 +193,8 @@ def language_rows(
             "reason": verdicts[language.tag].reason,
         }
         for language in languages.all_languages()
-        if language.tag in texts
+        if language.tag in costs
     ]
-
-
-def compare(
-    cutters: Mapping[str, tokenizer.Cutter],
-    texts: Mapping[str, Sequence[str]],
-    resamples: int = 1000,
-) -> list[dict[str, Any]]:
-    """Measure tokenizers side by side on the same parallel text; return a row for each."""
-    rows = []
-    for name, cutter in cutters.items():
-        costs = tokenizer.sentence_costs(cutter, texts)
-        if len(costs) < 2:
-            continue
-        words = {tag: sum(len(text.split()) for text in own) for tag, own in texts.items()}
-        fertility = [costs[tag].sum() / max(1, words[tag]) for tag in costs]
-        rows.append(
-            {
-                "tokenizer": name,
-                "size": cutter.size,
-                "tokens_per_word": float(np.mean(fertility)),
-                **fairness.inequality(costs, resamples).row(),
-            }
-        )
-    return rows
 
 
 class Sample:

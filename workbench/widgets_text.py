@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as w
 from IPython.display import HTML
 
-from workbench import corpus, fairness, parallel, passages, render, sections, tokenizer
+from workbench import corpus, cutters, fairness, parallel, passages, render, sections
 from workbench import languages as registry
 from workbench import run as runs
 from workbench.errors import UserError, nearest
@@ -28,7 +28,7 @@ def cuts(
 
     Args:
         references: one tokenizer or several to see side by side, each as in
-            :func:`workbench.tokenizer.cutter`.
+            :func:`workbench.cutters.cutter`.
         text: a sentence of the starter corpus by its id, such as ``river-ferry#0``; any other text
             is cut as it is. Empty takes the first sentence that the starter recipes hold back.
         languages: codes, names, a status or ``all``; a single string may hold several between
@@ -38,7 +38,7 @@ def cuts(
         UserError: a tokenizer cannot be opened, or there is no such sentence or language.
     """
     named = [references] if isinstance(references, str) else list(references)
-    opened = {name: tokenizer.cutter(name) for name in named}
+    opened = {name: cutters.cutter(name) for name in named}
     return HTML(_page(opened, text, languages))  # type: ignore[no-untyped-call]
 
 
@@ -47,7 +47,7 @@ class TokenView(Panel):
 
     def __init__(self, *references: str) -> None:
         super().__init__()
-        self._opened: dict[str, tokenizer.Cutter] = {}
+        self._opened: dict[str, cutters.Cutter] = {}
         made = [run for run in runs.every() if run.path.parent.name == "tokenizer"]
         known = dict.fromkeys([*references, *(run.reference for run in made if run.finished)])
         self.tokenizers = w.SelectMultiple(
@@ -112,7 +112,7 @@ class TokenView(Panel):
             for name in self.tokenizers.value:
                 if name not in self._opened:
                     self._tell(f"opening {name} ...")
-                    self._opened[name] = tokenizer.cutter(name)
+                    self._opened[name] = cutters.cutter(name)
             chosen = {name: self._opened[name] for name in self.tokenizers.value}
             text = self.own.value if self.own.value.strip() else self.sentence.value
             self.result.value = _page(chosen, text, self.languages.value)
@@ -129,7 +129,7 @@ def _held_back() -> str:
     )
 
 
-def _page(opened: Mapping[str, tokenizer.Cutter], text: str, languages: str | Sequence[str]) -> str:
+def _page(opened: Mapping[str, cutters.Cutter], text: str, languages: str | Sequence[str]) -> str:
     words = languages.split(",") if isinstance(languages, str) else languages
     chosen = registry.select([word.strip() for word in words if word.strip()])
     sentences = parallel.starter(fairness.REFERENCE)
@@ -150,14 +150,14 @@ def _page(opened: Mapping[str, tokenizer.Cutter], text: str, languages: str | Se
 
 
 def _in_languages(
-    opened: Mapping[str, tokenizer.Cutter], name: str, chosen: Sequence[registry.Language]
+    opened: Mapping[str, cutters.Cutter], name: str, chosen: Sequence[registry.Language]
 ) -> list[render.CutText]:
     english = parallel.starter(fairness.REFERENCE)[name]
-    units = [len(tokenizer.pieces(cutter, english)) for cutter in opened.values()]
+    units = [len(cutters.pieces(cutter, english)) for cutter in opened.values()]
     rows = []
     for language in chosen:
         sentence = parallel.starter(language.tag)[name]
-        pieces = [tokenizer.pieces(cutter, sentence) for cutter in opened.values()]
+        pieces = [cutters.pieces(cutter, sentence) for cutter in opened.values()]
         rows.append(
             render.CutText(
                 language.name,
@@ -171,7 +171,7 @@ def _in_languages(
 
 
 def _own_text(
-    opened: Mapping[str, tokenizer.Cutter], text: str, chosen: Sequence[registry.Language]
+    opened: Mapping[str, cutters.Cutter], text: str, chosen: Sequence[registry.Language]
 ) -> render.CutText:
     if len(text) > LONGEST:
         raise UserError(f"the text has {len(text):,} characters; at most {LONGEST:,} are shown")
@@ -185,7 +185,7 @@ def _own_text(
         language.name if language else "own text",
         language.own_name if language else "",
         language.bcp47 if language else "",
-        [tokenizer.pieces(cutter, text) for cutter in opened.values()],
+        [cutters.pieces(cutter, text) for cutter in opened.values()],
         [None] * len(opened),
     )
 
