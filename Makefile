@@ -14,6 +14,8 @@ PIP_FLAGS += --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 # Words for pytest, as in: make test PYTEST_FLAGS="-k tokenizer -x"
 PYTEST_FLAGS ?=
+# Processes that share the tests out, a file at a time; 0 runs them in one, where a debugger works.
+WORKERS ?= 2
 
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_FLAGS) \
 	-c constraints.txt
@@ -28,7 +30,7 @@ demo: $(VENV)/.runtime ## install, then run the whole series on the starter corp
 	$(BIN)/workbench demo
 
 test: $(VENV)/.test ## run all tests, offline
-	$(OFFLINE) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 lab: $(VENV)/.runtime ## open JupyterLab on the notebooks
 	$(BIN)/workbench lab
