@@ -55,7 +55,7 @@ def test_a_compilation_that_fails_is_a_reason_and_leaves_the_model_whole(model, 
     def broken(*words, **more):
         raise RuntimeError("the linker is on holiday\nand more")
 
-    monkeypatch.setattr(loss, "_compiled_chunk", lambda: broken)
+    monkeypatch.setattr(loss, "_compiled", lambda: (broken, broken))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda *words, **more: None)
     config = Training(batch=1, sequence=16, steps=10**9)
     chosen, why, seconds = pace.choose_compiled(model, config, "fp32")

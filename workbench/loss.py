@@ -18,6 +18,7 @@ from workbench import chunks
 IGNORED = -100
 
 _Chunk = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+_Add = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
 
 
 class NextToken(torch.nn.Module):
@@ -127,9 +128,9 @@ def linear_cross_entropy(
     rows = chunks.rows(hidden.shape[0], weight.shape[0], at_once)
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
-    chunk = _compiled_chunk() if compiled else _chunk
+    chunk, add = _compiled() if compiled else (_chunk, _add_product)
     objective, nats = _InChunks.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, targets, z_loss, rows, dtype, chunk
+        hidden, weight, targets, z_loss, rows, dtype, chunk, add
     )
     return objective, nats
 
@@ -147,6 +148,7 @@ class _InChunks(torch.autograd.Function):
         rows: int,
         dtype: torch.dtype,
         chunk: _Chunk,
+        add: _Add,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         hidden_gradient = torch.empty_like(hidden) if wants_hidden else None  # (tokens, width)
@@ -155,6 +157,7 @@ class _InChunks(torch.autograd.Function):
         shares = torch.where(counted, 1 / counted.sum(), 0.0)  # (tokens,)
         # An ignored target names no column; any will do, since its share is 0.
         columns = targets.clamp(min=0).unsqueeze(1)  # (tokens, 1)
+        places = torch.arange(rows, device=hidden.device)
         normalisers, picked = torch.empty_like(shares), torch.empty_like(shares)
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(dtype)
@@ -166,11 +169,11 @@ class _InChunks(torch.autograd.Function):
                 )
                 at_target = (picked[some] - normalisers[some]).exp()
                 at_target = (at_target * (1 + 2 * z_loss * normalisers[some]) - 1) * shares[some]
-                gradient.scatter_(1, columns[some], at_target.to(dtype).unsqueeze(1))
+                gradient[places[: len(part)], columns[some, 0]] = at_target.to(dtype)
                 if hidden_gradient is not None:
                     hidden_gradient[some] = gradient @ matrix
                 if weight_gradient is not None:
-                    weight_gradient += gradient.T @ part
+                    add(weight_gradient, gradient, part)
         nats = ((normalisers - picked) * shares).sum()
         squares = (normalisers.square() * shares).sum()
         ctx.save_for_backward(hidden_gradient, weight_gradient)
@@ -181,7 +184,7 @@ class _InChunks(torch.autograd.Function):
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         # In place, because the weight's gradient is large; torch refuses a second backward pass.
         scaled = [None if one is None else one.mul_(outer[0]) for one in ctx.saved_tensors]
-        return scaled[0], scaled[1], None, None, None, None, None
+        return scaled[0], scaled[1], None, None, None, None, None, None
 
 
 def _chunk(
@@ -206,10 +209,16 @@ def _chunk(
     return normalisers, picked, gradient.to(matrix.dtype)
 
 
+def _add_product(total: torch.Tensor, gradient: torch.Tensor, part: torch.Tensor) -> None:
+    """Add ``gradient.T @ part`` to ``total``; compiled, without a copy in ``total``'s precision."""
+    total += gradient.T @ part
+
+
 @functools.cache
-def _compiled_chunk() -> _Chunk:
-    compiled: _Chunk = torch.compile(_chunk, dynamic=False)
-    return compiled
+def _compiled() -> tuple[_Chunk, _Add]:
+    chunk: _Chunk = torch.compile(_chunk, dynamic=False)
+    add: _Add = torch.compile(_add_product, dynamic=False)
+    return chunk, add
 
 
 def blocks(model: Any) -> list[torch.nn.Module]:
