@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from workbench import processes, terminal
+from workbench import attention, processes, terminal
 from workbench import run as runs
 from workbench.loss import NextToken, blocks
 from workbench.sections import Training
@@ -176,13 +176,15 @@ def compiled_blocks(model: torch.nn.Module) -> Iterator[None]:
     """Have the layers that ``model`` repeats compiled while the context lasts.
 
     One layer is compiled and serves for all of them, which takes half the time of compiling the
-    whole and is as fast. What is saved of the model stays as it was.
+    whole and is as fast. On a CPU they attend as :mod:`workbench.attention` does. What is saved of
+    the model stays as it was.
     """
     compiled: list[Any] = blocks(model)
     for block in compiled:
         block.compile(dynamic=False)
     try:
-        yield
+        with attention.quick(model):
+            yield
     finally:
         for block in compiled:
             block._compiled_call_impl = None
