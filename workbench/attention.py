@@ -55,7 +55,7 @@ def attend(
     scaling: float | None = None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as ``sdpa`` of ``transformers`` does, to which all but causal training in bf16 is left.
+    """Attend as ``sdpa`` of ``transformers`` does, which gets all but causal training in bf16.
 
     Args:
         module: the layer's attention.
