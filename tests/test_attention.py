@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 
 from workbench import attention, loss, pace
@@ -110,6 +111,8 @@ def test_a_model_is_left_as_it_was(model, monkeypatch):
     with pace.compiled_blocks(model):
         assert model.config._attn_implementation == attention.NAME
         assert json.loads(model.config.to_json_string()) == before
+        assert torch._functorch.config.activation_memory_budget == pace.KEPT_ON_CPU
+    assert torch._functorch.config.activation_memory_budget == 1
     assert model.config._attn_implementation == "sdpa"
     model.set_attn_implementation("eager")
     with attention.quick(model):
