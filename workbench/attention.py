@@ -70,6 +70,9 @@ def attend(
     Returns:
         What was attended to, shape ``(batch, tokens, heads, width)``; no weights.
     """
+    causal = more.get("is_causal")
+    if causal is None:
+        causal = getattr(module, "is_causal", True)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
     if (
         attention_mask is not None
@@ -77,7 +80,7 @@ def attend(
         or not torch.is_grad_enabled()
         or dtype != torch.bfloat16
         or not query.shape[2] == key.shape[2] <= LONGEST
-        or not getattr(module, "is_causal", False)
+        or not causal
     ):
         plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
