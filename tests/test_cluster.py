@@ -126,6 +126,13 @@ def test_every_script_parses_and_nothing_is_left_open(name, tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+def test_a_job_written_elsewhere_names_its_recipe_from_the_projects_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_HOME", str(PROJECT))
+    monkeypatch.chdir(tmp_path)
+    script = commands.job(STARTER, "train.batch=32", cluster="lumi")
+    assert f"workbench run {STARTER} train.batch=32" in script
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("name", NAMES)
 def test_shellcheck_has_nothing_to_say(name):

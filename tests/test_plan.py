@@ -199,7 +199,10 @@ def test_more_gpus_hold_less_each_and_take_less_time_for_the_same_energy():
 def test_what_does_not_fit_is_told():
     alone = plan.make("prelude-9b", machine="h200", gpus=1)
     assert (alone.fits(False), alone.fits(True)) == (False, False)
-    assert "too much" in plan.table(alone)
+    lines = plan.table(alone).splitlines()
+    verdict = next(line for line in lines if "too much" in line)
+    total = next(line for line in lines if line.split()[:1] == ["sum"])
+    assert len(verdict) == len(total), "numbers and verdict end at one edge"
     assert plan.make("base", machine="h100", gpus=1).fits()
 
 
@@ -350,6 +353,9 @@ def test_the_command_line_prints_the_plan(capsys):
 def test_a_run_is_held_against_its_plan(series):
     said = commands.plan("pretrain/starter")
     assert said.count("1.0000") == 4
+    parameters = runs.find("pretrain/starter").record["happened"]["parameters"]
+    (line,) = [line for line in said.splitlines() if line.startswith("parameters ")]
+    assert line.split() == ["parameters", f"{parameters:,}", f"{parameters:,}", "1.0000"]
     with pytest.raises(UserError, match="did you mean 'pretrain/starter'"):
         commands.plan("pretrain/startr")
     with pytest.raises(UserError, match="is a run; its plan"):

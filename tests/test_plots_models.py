@@ -63,3 +63,12 @@ def test_goldfish_is_marked_where_it_was_measured_on_the_same_text(run):
 def test_without_sentences_there_is_no_figure(run, row):
     run.result("languages", [row])
     assert plots_models.second_halves(run) is None
+
+
+@pytest.mark.parametrize("low", [1.9, None, float("nan")])
+def test_the_title_explains_intervals_where_there_are_any(run, low):
+    run.record["asked"] = {"recipe": {"kind": "evaluate"}}
+    row = {"tag": "mlt_Latn", "base_bits_per_byte": 2.0, "adapter_bits_per_byte": 1.8}
+    run.result("languages", [row | {"base_low": low, "base_high": 2.1}])
+    (axes,) = plots_models.bits_by_language(run).axes
+    assert ("95 % interval of the base" in axes.get_title()) == (low == 1.9)

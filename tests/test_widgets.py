@@ -18,6 +18,7 @@ def panel(series):
 
 def test_the_panel_chooses_prompt_and_adapter_with_the_language(panel):
     assert panel.models.value == ("base", "mlt_Latn")
+    assert "Chosen: base, adapter Maltese." in panel.status.value
     panel.language.value = "fin_Latn"
     assert panel.models.value == ("base", "fin_Latn")
     assert panel.prompt.value == panel.library.options[0][1]
@@ -38,6 +39,7 @@ def test_generate_shows_both_models_side_by_side_and_escaped(panel):
 
 def test_errors_are_shown_in_the_panel(panel, monkeypatch):
     panel.models.value = ()
+    assert "Chosen: no model yet" in panel.status.value
     panel.button.click()
     assert "Problem: choose at least one model" in panel.status.value
     panel.models.value = ("base",)

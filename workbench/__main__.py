@@ -82,7 +82,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             result = commands.languages(options.json)
             print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else result)
         case "demo":
-            print(commands.demo())
+            print(commands.demo(), "Next: make lab, and open notebooks/00-welcome.ipynb")
         case "lab":
             return commands.lab()
     return 0

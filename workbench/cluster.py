@@ -143,13 +143,20 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return own, [word for word in words if not word.startswith(PREFIX)]
 
 
-def script(cluster: Cluster, recipe_file: str | Path, overrides: Sequence[str] = ()) -> str:
+def script(
+    cluster: Cluster,
+    recipe_file: str | Path,
+    overrides: Sequence[str] = (),
+    named: str | Path = "",
+) -> str:
     """Return the job that carries a recipe out on ``cluster``.
 
     Args:
         cluster: from :func:`load`.
-        recipe_file: the recipe, from the folder in which the job will be submitted.
+        recipe_file: the recipe.
         overrides: settings of the recipe, which every session of the run repeats.
+        named: the recipe from the folder in which the job will be submitted, where that is not
+            this one.
 
     Raises:
         UserError: the recipe is not right, not one that trains, or its steps cannot be dealt out
@@ -186,7 +193,7 @@ def script(cluster: Cluster, recipe_file: str | Path, overrides: Sequence[str] =
             f'--num_processes "$((SLURM_NNODES * {gpus}))"',
             '--main_process_ip "$HEAD_ADDRESS" --main_process_port "$HEAD_PORT"',
             *(_fsdp_flags(cluster) if isinstance(wanted, recipe.PretrainRecipe) else ()),
-            shlex.join(["--module", "workbench", "run", str(recipe_file), *overrides]),
+            shlex.join(["--module", "workbench", "run", str(named or recipe_file), *overrides]),
         ]
     )
     return _Script(_TEMPLATE).substitute(

@@ -140,7 +140,9 @@ def job(recipe_file: str | Path, *words: str, cluster: str) -> str:
     from workbench import cluster as clusters
 
     own, settings = clusters.split(words)
-    return clusters.script(clusters.load(cluster, own), _recipe_path(recipe_file), settings)
+    # A job is submitted from the project's folder; this may be written in that of the notebooks.
+    found = _recipe_path(recipe_file)
+    return clusters.script(clusters.load(cluster, own), found, settings, recipe_file)
 
 
 def plan(
@@ -367,8 +369,7 @@ def demo() -> str:
                 for picture in sorted((one.path / "figures").glob("*.png"))
             ),
             "",
-            f"{seconds:.0f} s now, peak memory {peak / 2**20:,.0f} MB when made. "
-            "Next: make lab, and open notebooks/00-welcome.ipynb",
+            f"{seconds:.0f} s now, peak memory {peak / 2**20:,.0f} MB when made.",
         ]
     )
 

@@ -8,19 +8,26 @@ import difflib
 from collections.abc import Iterable
 
 
-class UserError(ValueError):
+class _InOneLine(Exception):
+    """What IPython shows in a notebook of such an end: its line, without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UserError(_InOneLine, ValueError):
     """The user's mistake: one line that says what was wrong, where, and the nearest right thing."""
 
     exit_status = 2
 
 
-class OutOfSpace(RuntimeError):
+class OutOfSpace(_InOneLine, RuntimeError):
     """The disk is full. What had been written before is whole; the run can be taken up again."""
 
     exit_status = 1
 
 
-class Stopped(Exception):
+class Stopped(_InOneLine):
     """Work was stopped by a signal or a button after its state had been saved.
 
     ``signal_number`` gives the shell's exit status: 128 plus the signal's number.

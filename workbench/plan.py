@@ -497,7 +497,7 @@ def table(plan: Plan, allocation: float = 0.0) -> str:
 def comparison(plan: Plan, run: runs.Run) -> str:
     """Return :func:`against` as text."""
     rows = [
-        (row["figure"], f"{row['planned']:.6g}", f"{row['measured']:.6g}", f"{row['ratio']:.4f}")
+        (row["figure"], _exact(row["planned"]), _exact(row["measured"]), f"{row['ratio']:.4f}")
         for row in against(plan, run)
     ]
     return terminal.table(rows, (run.reference, "planned", "measured", "ratio"))
@@ -568,7 +568,7 @@ def _vocabulary(wanted: recipes.PretrainRecipe) -> int:
 def _time_lines(plan: Plan) -> list[str]:
     speed, hours, days = plan.tokens_per_second, plan.gpu_hours, plan.days
     if speed is None or hours is None or days is None:
-        return ["  time, energy     name a machine: --machine " + "|".join(machines.all_machines())]
+        return ["  time, energy     name a machine: " + ", ".join(machines.all_machines())]
     stated = plan.assumptions.tokens_per_second > 0
     lines = [
         f"  speed            {speed:,.0f} tokens/s a GPU"
@@ -625,7 +625,10 @@ def _memory_table(plan: Plan) -> str:
     if plan.machine is not None:
         words = ["fits" if plan.fits(way) else "too much" for way in (False, True)]
         rows.append((f"of {plan.machine.memory_bytes / 1e9:.0f} GB", *words))
-    return terminal.table(rows, ("GB on each GPU", "activations kept", "recomputed"))
+    ways = ("activations kept", "recomputed")
+    # A verdict among them makes words of the columns; numbers are set to the right all the same.
+    set_right = [(row[0], *map(str.rjust, row[1:], map(len, ways))) for row in rows]
+    return terminal.table(set_right, ("GB on each GPU", *ways))
 
 
 def _duty_lines(plan: Plan) -> list[str]:
@@ -670,6 +673,11 @@ def _si(value: float) -> str:
         if value >= unit:
             return f"{value / unit:.3g}{name}"
     return f"{value:.3g}"
+
+
+def _exact(value: float) -> str:
+    """Return every digit, as far as a double holds whole numbers."""
+    return f"{value:,.0f}" if value < 2**53 and value == int(value) else f"{value:.6g}"
 
 
 def _plain(value: float) -> str:

@@ -52,6 +52,7 @@ def bits_by_language(run: runs.Run) -> Any:
     rows.sort(key=lambda row: -row[columns[0]])
     figure = drawing.tall(rows)
     axes = figure.subplots()
+    title, bounded = "Bits per byte: base (hollow), own adapter (filled)", False
     for height, row in enumerate(rows):
         before, after = (row.get(column) for column in columns)
         colour = drawing.STATUS_COLOURS[languages.get(row["tag"]).status]
@@ -61,9 +62,12 @@ def bits_by_language(run: runs.Run) -> Any:
         low, high = row.get("base_low"), row.get("base_high")
         if low is not None and low == low:  # an interval needs two documents; NaN has none
             axes.plot([low, high], [height - 0.28] * 2, color=drawing.FAINT, linewidth=1)
+            bounded = True
         axes.plot(before, height, "o", markerfacecolor="white", color=colour)
     drawing.name_languages(axes, rows)
-    axes.set(title="Bits per byte: base (hollow), own adapter (filled)", xlabel="bits per byte")
+    if bounded:
+        title += "\ngrey: 95 % interval of the base"
+    axes.set(title=title, xlabel="bits per byte")
     drawing.plain(axes)
     drawing.status_legend(axes, rows, "lower left")
     return figure

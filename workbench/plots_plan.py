@@ -64,7 +64,7 @@ def memory(plan: Plan) -> Any:
         )
     axes.set_yticks(range(len(ways)), list(ways))
     axes.set(xlabel="GB on each GPU")
-    figure.suptitle(f"Memory: {plan.size}, {plan.gpus:,} GPUs, batch {plan.batch} of each")
+    figure.suptitle(f"Memory: {plan.size}, {plan.gpus:,} GPUs, batch {plan.batch} a GPU")
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     drawing.plain(axes)
     return figure

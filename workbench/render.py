@@ -26,7 +26,8 @@ text-align:left}
 .wb.wb table td.n{text-align:right;white-space:nowrap}
 .wb .cards{display:flex;flex-wrap:wrap;gap:12px}
 .wb .card{flex:1 1 280px;border:1px solid var(--line);border-radius:6px;background:#fff}
-.wb .card h4{margin:0;padding:6px 12px;background:var(--soft);border-bottom:1px solid var(--line)}
+.wb .card h4{margin:0;padding:6px 12px;background:var(--soft);border-bottom:1px solid var(--line);
+font:600 14px/1.5 system-ui,sans-serif}
 .wb .card p{margin:0;padding:10px 12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .wb .card small{display:block;padding:0 12px 8px;color:#566372}
 .wb .prompt{color:#566372}.wb .new{color:#102a4c;background:#e8f1fb}

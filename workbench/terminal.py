@@ -10,14 +10,16 @@ from workbench import provenance
 class Progress:
     """A progress line: rewritten in place on a terminal, now and then a line of its own elsewhere.
 
-    It goes to standard error, so that a command's output can be piped. Of several processes that
-    train together only the first shows it.
+    It goes to standard error, so that a command's output can be piped; in a notebook, which colours
+    that like a fault, to standard output. Of several processes that train together only the first
+    shows it.
     """
 
     def __init__(self, label: str, every: float = 5.0) -> None:
         self._label = label
         self._began = self._shown = time.monotonic()
-        self._live = sys.stderr.isatty()
+        self._stream = sys.stdout if _in_notebook() else sys.stderr
+        self._live = self._stream.isatty()
         self._every = 0.2 if self._live else every
         self._width = 0
 
@@ -29,14 +31,21 @@ class Progress:
         self._shown = now
         line = f"{self._label}: {text}"
         if self._live:
-            print(f"\r{line:<{self._width}}", end="\n" if last else "", file=sys.stderr, flush=True)
+            padded = f"\r{line:<{self._width}}"
+            print(padded, end="\n" if last else "", file=self._stream, flush=True)
             self._width = len(line)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self._stream, flush=True)
 
     def done(self, text: str) -> None:
         """Show the last line, with the time it took."""
         self.update(f"{text} ({time.monotonic() - self._began:.1f} s)", last=True)
+
+
+def _in_notebook() -> bool:
+    """Tell whether a Jupyter kernel runs this; nothing is imported to find out."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> str:

@@ -96,6 +96,7 @@ class ComparisonPanel(Panel):
             max=2,
             step=0.1,
             description="Temperature",
+            style={"description_width": "auto"},
             tooltip="0 always takes the likeliest token",
         )
         self.tokens = w.IntSlider(
@@ -120,9 +121,10 @@ class ComparisonPanel(Panel):
         self.result = w.HTML(layout=WIDE)
         self.language.observe(self._fill_library, "value")
         self.library.observe(self._fill_prompt, "value")
+        self.models.observe(self._say_who_writes, "value")
         self.button.on_click(self._guarded(self._generate))
         self._fill_library()
-        self._tell("Choose, then press Generate.")
+        self._say_who_writes()
         self.children = [
             w.HBox([self.models, w.VBox([self.language, self.library, self.seed])]),
             self.prompt,
@@ -142,6 +144,11 @@ class ComparisonPanel(Panel):
     def _fill_prompt(self, change: object = None) -> None:
         if self.library.value is not None:
             self.prompt.value = self.library.value
+
+    def _say_who_writes(self, change: object = None) -> None:
+        """Tell which models are chosen: the list is longer than what it shows at once."""
+        chosen = ", ".join(map(_model_name, self.models.value)) or "no model yet"
+        self._tell(f"Chosen: {chosen}. Generate lets them continue the prompt.")
 
     def _generate(self) -> None:
         self.button.disabled = True
