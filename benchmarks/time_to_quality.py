@@ -43,7 +43,7 @@ ABOUT = (
 )
 BATCH, SEQUENCE = 8, 256
 STEPS = 384
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (2e-3, 4e-3, 8e-3, 16e-3, 32e-3)
 SEEDS = (1, 2, 3)
 # Tuned on a seed that is not reported.
 OURS_SHARE = 0.292
