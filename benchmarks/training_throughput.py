@@ -14,7 +14,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -180,8 +179,6 @@ def main():
 
 
 def report(found, loads, words):
-    from workbench import provenance
-
     summary = {}
     for name, rounds in found.items():
         step = statistics.median(entry["seconds_a_step"] for entry in rounds)
@@ -218,7 +215,7 @@ def report(found, loads, words):
         "ratios": ratios,
         "contenders": summary,
         "load_average": {"lowest": min(loads), "highest": max(loads)},
-        "versions": provenance.packages() | {"python": platform.python_version()},
+        "versions": common.versions("torch", "transformers", "accelerate", "numpy"),
         "threads": words.threads,
         "hardware": common.hardware(),
     }

@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 NAME = "workbench"
-# At 256 tokens a layer's attention took half the time of PyTorch's, at 512 nine tenths.
+# At 256 tokens attention took 0.63 of the time of PyTorch's, forth and back, at 512 0.95.
 LONGEST = 512
 
 

@@ -168,7 +168,7 @@ class _InChunks(torch.autograd.Function):
                     part, matrix, columns[some], shares[some], z_loss
                 )
                 at_target = (picked[some] - normalisers[some]).exp()
-                at_target = (at_target * (1 + 2 * z_loss * normalisers[some]) - 1) * shares[some]
+                at_target = (at_target * _slopes(normalisers[some], z_loss) - 1) * shares[some]
                 gradient[places[: len(part)], columns[some, 0]] = at_target.to(dtype)
                 if hidden_gradient is not None:
                     hidden_gradient[some] = gradient @ matrix
@@ -205,8 +205,13 @@ def _chunk(
     picked = logits.gather(1, columns).squeeze(1)  # (rows,)
     # In place: the logits are wanted no more, and nothing else is as large.
     gradient = logits.sub_(normalisers.unsqueeze(1)).exp_()
-    gradient.mul_((1 + 2 * z_loss * normalisers).unsqueeze(1)).mul_(shares.unsqueeze(1))
+    gradient.mul_(_slopes(normalisers, z_loss).unsqueeze(1)).mul_(shares.unsqueeze(1))
     return normalisers, picked, gradient.to(matrix.dtype)
+
+
+def _slopes(normalisers: torch.Tensor, z_loss: float) -> torch.Tensor:
+    """Return how what is minimised rises with each logarithm of a normaliser, z-loss included."""
+    return 1 + 2 * z_loss * normalisers
 
 
 def _add_product(total: torch.Tensor, gradient: torch.Tensor, part: torch.Tensor) -> None:

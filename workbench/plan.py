@@ -174,7 +174,7 @@ class Plan:
         """Return the bytes on each GPU by part, in shards over all GPUs.
 
         The sum is more than there ever is at once, because the parts do not have their most at one
-        moment: a step of ``nano`` took 0 to 8 % less on a CPU (torch 2.13), and 16 to 22 % less
+        moment: a step of ``nano`` took 0 to 8 % less on a CPU (torch 2.13), and 22 to 27 % less
         where layers are recomputed.
 
         - ``weights`` and ``gradients``: sharded, in fp32.

@@ -35,7 +35,7 @@ def here() -> dict[str, Any]:
     return {
         "git": _git_state(),
         "python": platform.python_version(),
-        "packages": packages(),
+        "packages": _packages(),
         "hardware": {
             "system": platform.system(),
             "machine": platform.machine(),
@@ -48,7 +48,7 @@ def here() -> dict[str, Any]:
     }
 
 
-def packages() -> dict[str, str]:
+def _packages() -> dict[str, str]:
     """Return the versions of those of ``PACKAGES`` that are installed."""
     versions = {}
     for name in PACKAGES:
