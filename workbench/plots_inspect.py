@@ -411,6 +411,9 @@ def _draw_spread(axes: Any, rows: Rows, factor: float) -> None:
         markersize=4.5,
         clip_on=False,
     )
+    if not any(row["p99"] for row in rows):
+        # Around nothing but 0 matplotlib puts fractions, below it too.
+        axes.set_xlim(0, 1)
     drawing.plain(axes)
     axes.grid(axis="y", color="#f0f3f6", linewidth=0.6)
 
